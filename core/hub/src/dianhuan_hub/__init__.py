@@ -1,0 +1,1 @@
+"""The Dianhuan city hub: kernel, store, intake, screening, cases, API and command line."""

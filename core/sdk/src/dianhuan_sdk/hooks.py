@@ -1,0 +1,28 @@
+"""Registration hooks. pluggy is called when the hub starts; data flows through the objects, never through hooks.
+
+A plugin is a module or object with functions marked `@hookimpl`, named by an entry point of the group
+`dianhuan.plugins`. A hook is added only together with a released plugin that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from dianhuan_sdk.grid import GridAdapterSpec
+from dianhuan_sdk.models import ModelSpec
+
+PROJECT = "dianhuan"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def dianhuan_grid_adapters() -> Iterable[GridAdapterSpec]:  # type: ignore[empty-body]
+    """Adapters for grid data."""
+
+
+@hookspec
+def dianhuan_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
+    """Warning models."""

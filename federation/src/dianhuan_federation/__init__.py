@@ -1,0 +1,1 @@
+"""Signed, witnessed sharing of standardized results between city hubs and provinces."""

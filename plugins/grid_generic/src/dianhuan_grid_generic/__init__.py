@@ -1,0 +1,1 @@
+"""Any grid company export by a mapping file: CSV, Parquet, Excel, REST, Green Button."""

@@ -1,0 +1,1 @@
+"""The warning models of Dianhuan."""
