@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import BaseModel
@@ -73,6 +74,8 @@ class GridAdapterSpec:
         config_model: pydantic model of one configured source.
         factory: makes the adapter from its context; `context.config` is a `config_model`.
         delivery: how data comes, for people and for `plugin inspect`.
+        file_config: makes the config for `dianhuan ingest STREAM FILE`: `(stream, file, mapping file or None)`;
+            None where the adapter reads no single files.
     """
 
     id: str
@@ -81,3 +84,4 @@ class GridAdapterSpec:
     config_model: type[BaseModel]
     factory: Callable[[PluginContext], GridAdapter]
     delivery: tuple[Literal["file", "folder", "rest", "sftp"], ...] = field(default=("file",))
+    file_config: Callable[[str, Path, Path | None], BaseModel] | None = None
