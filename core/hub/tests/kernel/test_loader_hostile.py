@@ -82,7 +82,7 @@ def test_hostile_code_leaves_only_that_plugin_out(hub: HubConfig, plugin: Build,
 
 def test_hostile_hang_at_import_is_given_up(hub: HubConfig, plugin: Build) -> None:
     plugin("good")
-    plugin("bad", "import threading\nthreading.Event().wait(20)")
+    plugin("bad", "import threading\nthreading.Event().wait(20)", package="hangs")  # its import lock stays taken
     record = left_out(load(hub, timeout=2), "bad", "FAILED", "import")
     assert "no answer within 2 s" in str(record.error)
 

@@ -28,7 +28,16 @@ from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.kernel.secrets import Vault
 from dianhuan_sdk import API_VERSION, Clock, ConfigError, DianhuanError, Manifest, ModelSpec, PluginError
 
-__all__ = ["START_TIMEOUT", "PluginRecord", "PluginRegistry", "Registered", "State", "load_plugins", "start_log"]
+__all__ = [
+    "START_TIMEOUT",
+    "PluginRecord",
+    "PluginRegistry",
+    "Registered",
+    "State",
+    "check_before_import",
+    "load_plugins",
+    "start_log",
+]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +86,7 @@ def load_plugins(
         _refuse_same_ids(pairs)
         for candidate, record in pairs:
             if record.error is None:
-                loading.before_import(candidate, record, off.get(record.id))
+                _before_import(candidate, record, config, off.get(record.id))
         # nothing that a plugin prints may get between the lines of `--json`
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         for candidate, record in pairs:
@@ -90,6 +99,26 @@ def load_plugins(
     return PluginRegistry(records, loading.model_configs, config)
 
 
+def check_before_import(plugin: str, config: HubConfig | None, *, clock: Clock | None = None) -> PluginRecord:
+    """Everything that the loader asks before it imports a plugin, for commands that run one plugin's code only.
+
+    Raises:
+        PluginError, ConfigError: why the plugin may not be imported.
+    """
+    clock = clock or SystemClock()
+    pairs = [(c, PluginRecord(c.id, c.distribution, c.version, Guard(c.id, clock))) for c in candidates()]
+    starts = start_log(config, clock) if config else None
+    pairs = [(c, r) for c, r in pairs if c.id == plugin]
+    _refuse_same_ids(pairs)
+    for candidate, record in pairs:
+        if record.error is None:
+            _before_import(candidate, record, config, starts.off().get(plugin) if starts else None)
+        if record.error is not None:
+            raise record.error
+        return record
+    raise PluginError(f"no plugin {plugin}", hint="see `dianhuan plugin list`")
+
+
 class _Loading:
     """One run of the loader."""
 
@@ -99,37 +128,6 @@ class _Loading:
         self._marker = marker
         self._timeout = timeout
         self._manager: pluggy.PluginManager = plugin_manager()
-
-    def before_import(self, candidate: Candidate, record: PluginRecord, off: SwitchedOff | None) -> None:
-        try:
-            record.step = "manifest"
-            record.manifest = record.guard.call("manifest", lambda: manifest_of(candidate))
-            record.step = "api"
-            if not record.guard.call("api", lambda: _manifest(record).allows(API_VERSION)):
-                version = ".".join(map(str, API_VERSION))
-                raise PluginError(
-                    f"plugin {record.id} {record.version} is written for API {_manifest(record).api}; "
-                    f"this hub has {version}",
-                    expected=f"a range that holds {version}",
-                    hint=f"install a version of {record.distribution} for this hub, or update the hub",
-                )
-        except DianhuanError as error:
-            record.state, record.error = "REFUSED", error
-            return
-        record.step = "enabled"
-        if self._config and record.id in self._config.plugins.disabled:
-            record.state = "DISABLED"
-            record.error = PluginError(
-                f"plugin {record.id} stands under plugins.disabled",
-                hint=f"remove it from plugins.disabled in {self._config.file} to use it",
-            )
-        elif off is not None:
-            record.state = "DISABLED"
-            record.error = PluginError(
-                f"plugin {record.id}: {off.reason}, {off.at}",
-                hint=(f"update or repair {record.distribution}, then " if off.crashed else "")
-                + f"`dianhuan plugin enable {record.id}`",
-            )
 
     def start(self, candidate: Candidate, record: PluginRecord) -> None:
         mark = self._marker.starting if self._marker else _no_mark
@@ -172,6 +170,40 @@ class _Loading:
             if not isinstance(given, Mapping):
                 raise ConfigError(f"{file}: {'.'.join(place)} = {given!r}", expected="a table of parameters")
             self.model_configs[model.id] = validated(model.config_model, given, file=file, path=place)
+
+
+def _before_import(
+    candidate: Candidate, record: PluginRecord, config: HubConfig | None, off: SwitchedOff | None
+) -> None:
+    try:
+        record.step = "manifest"
+        record.manifest = record.guard.call("manifest", lambda: manifest_of(candidate))
+        record.step = "api"
+        if not record.guard.call("api", lambda: _manifest(record).allows(API_VERSION)):
+            version = ".".join(map(str, API_VERSION))
+            raise PluginError(
+                f"plugin {record.id} {record.version} is written for API {_manifest(record).api}; "
+                f"this hub has {version}",
+                expected=f"a range that holds {version}",
+                hint=f"install a version of {record.distribution} for this hub, or update the hub",
+            )
+    except DianhuanError as error:
+        record.state, record.error = "REFUSED", error
+        return
+    record.step = "enabled"
+    if config and record.id in config.plugins.disabled:
+        record.state = "DISABLED"
+        record.error = PluginError(
+            f"plugin {record.id} stands under plugins.disabled",
+            hint=f"remove it from plugins.disabled in {config.file} to use it",
+        )
+    elif off is not None:
+        record.state = "DISABLED"
+        record.error = PluginError(
+            f"plugin {record.id}: {off.reason}, {off.at}",
+            hint=(f"update or repair {record.distribution}, then " if off.crashed else "")
+            + f"`dianhuan plugin enable {record.id}`",
+        )
 
 
 @contextlib.contextmanager
