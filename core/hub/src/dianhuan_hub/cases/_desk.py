@@ -73,22 +73,22 @@ class CaseDesk:
         if state not in STATES:
             raise InputError(f"no state {state!r}", expected=", ".join(f"{s} {STATE_WORDS[s]}" for s in STATES))
 
-        def work(con: Connection) -> dict[str, Any]:
-            case = self._case(case_id)
-            allowed = _NEXT[case["state"]]
-            if state not in allowed:
-                raise InputError(
-                    f"case {case_id} stands at {case['state']} ({STATE_WORDS[case['state']]}) and cannot go to {state}",
-                    expected=", ".join(f"{s} {STATE_WORDS[s]}" for s in allowed) or "nothing: it is archived",
-                )
-            now = self._clock.now()
-            put_case_event(con, case_id, now, actor, state, note)
-            put_audit(con, now, actor, "case flow", f"case → {state}", case_id, note)
-            moved = {**case, "state": state, "updated_at": now}
-            put_results(con, "case", [moved])
-            return moved
+        return self._store.write(lambda con: self._step(con, case_id, state, actor, note))
 
-        return self._store.write(work)
+    def _step(self, con: Connection, case_id: str, state: str, actor: str, note: str) -> dict[str, Any]:
+        case = self._case(case_id)
+        allowed = _NEXT[case["state"]]
+        if state not in allowed:
+            raise InputError(
+                f"case {case_id} stands at {case['state']} ({STATE_WORDS[case['state']]}) and cannot go to {state}",
+                expected=", ".join(f"{s} {STATE_WORDS[s]}" for s in allowed) or "nothing: it is archived",
+            )
+        now = self._clock.now()
+        put_case_event(con, case_id, now, actor, state, note)
+        put_audit(con, now, actor, "case flow", f"case → {state}", case_id, note)
+        moved = {**case, "state": state, "updated_at": now}
+        put_results(con, "case", [moved])
+        return moved
 
     def outcome(self, case_id: str, code: str, actor: str, note: str = "") -> dict[str, Any]:
         """Record what a visit found and take the case to `inspected` (现场核查).
@@ -98,10 +98,14 @@ class CaseDesk:
         """
         if code not in OUTCOMES:
             raise InputError(f"no outcome {code!r}", expected=", ".join(OUTCOMES))
-        moved = self.move(case_id, "inspected", actor, f"outcome: {code}. {note}".strip())
-        row = {"case_id": case_id, "code": code, "at": moved["updated_at"], "actor": actor, "note": note}
-        self._store.write(lambda con: put_results(con, "outcome", [row]))
-        return moved
+
+        def work(con: Connection) -> dict[str, Any]:
+            moved = self._step(con, case_id, "inspected", actor, f"outcome: {code}. {note}".strip())
+            row = {"case_id": case_id, "code": code, "at": moved["updated_at"], "actor": actor, "note": note}
+            put_results(con, "outcome", [row])
+            return moved
+
+        return self._store.write(work)
 
     def _case(self, case_id: str) -> dict[str, Any]:
         page = read_page(

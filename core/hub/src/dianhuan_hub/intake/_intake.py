@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from dianhuan_hub.intake._check import check_batch
 from dianhuan_hub.intake._unit import Gathered
+from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.store import (
     QUARANTINE_SCHEMA,
     LoadInfo,
@@ -26,7 +27,7 @@ from dianhuan_hub.store import (
     payload_json,
     read_cursor,
 )
-from dianhuan_sdk import Batch, Checkpoint, Clock, Cursor, DianhuanError, GridAdapter, SourceRef, Window
+from dianhuan_sdk import Batch, Checkpoint, Clock, Cursor, DianhuanError, GridAdapter, PluginError, SourceRef, Window
 
 IN_FLIGHT_BYTES = 384 << 20
 """Batches read but not yet committed; a reader that is faster than the writer waits."""
@@ -34,13 +35,19 @@ IN_FLIGHT_BYTES = 384 << 20
 
 @dataclass(frozen=True)
 class Source:
-    """A source to read: its name in hub.toml (or the file), the plugin behind it, the stream."""
+    """Where rows come from: its name in hub.toml (or the file), the plugin behind it, the stream.
+
+    Args:
+        adapter: None where rows are handed over and nothing is read (replay, a plugin's own commit).
+        guard: calls into the adapter go through it.
+    """
 
     name: str
     plugin: str
     plugin_version: str
     stream: str
-    adapter: GridAdapter
+    adapter: GridAdapter | None = None
+    guard: Guard | None = None
 
 
 @dataclass
@@ -114,7 +121,7 @@ class Intake:
         work = _Work(self, source, summary, moves_cursor=window is None)
         seen = 0
         try:
-            async for item in source.adapter.read(source.stream, window, cursor):
+            async for item in _items(source, window, cursor):
                 if isinstance(item, Checkpoint):
                     work.finish(item)
                     note = item.note
@@ -175,7 +182,9 @@ class Intake:
         gathered: Gathered,
         ref: SourceRef,
         cursor: Cursor | None,
+        *,
         replayed: pa.Array | None = None,
+        state: Mapping[str, Mapping[str, bytes]] | None = None,
     ) -> UnitReceipt:
         """Write what is gathered, and the cursor if given, in one transaction."""
         raw_ref, digest = self.keep_raw(ref)
@@ -191,8 +200,18 @@ class Intake:
             refused=gathered.refused(),
             cursor=None if cursor is None else (source.name, source.stream, cursor),
             replayed=replayed,
+            state=state or {},
         )
         return self._store.commit(unit)
+
+
+def _items(source: Source, window: Window | None, cursor: Cursor | None) -> AsyncIterator[Batch | Checkpoint]:
+    adapter = source.adapter
+    if adapter is None:
+        raise PluginError(f"source {source.name} has nothing to read from")
+    if source.guard is None:
+        return adapter.read(source.stream, window, cursor)
+    return source.guard.items(f"read {source.stream}", lambda: adapter.read(source.stream, window, cursor))
 
 
 class _Work:

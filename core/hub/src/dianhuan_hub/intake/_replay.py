@@ -15,10 +15,6 @@ from dianhuan_sdk import ROW_COLUMN, Batch, SourceRef
 from dianhuan_standards import TABLES
 
 
-class _NoAdapter:
-    """Stands where a source is named but nothing is read."""
-
-
 def replay_quarantine(
     store: Store,
     intake: Intake,
@@ -42,7 +38,7 @@ def replay_quarantine(
             records = [json.loads(text) for text in batch.column("payload").to_pylist()]
             restored = _restored(name, records, batch.column("row_no"))
             intake.check_and_gather(gathered, Batch(name, restored, ref))
-        source = Source("quarantine", "hub", "", name, adapter=_NoAdapter())  # type: ignore[arg-type]
+        source = Source("quarantine", "hub", "", name)
         summary.add(intake.commit(source, gathered, ref, None, replayed=mine.column("quarantine_id").combine_chunks()))
     return summary
 
