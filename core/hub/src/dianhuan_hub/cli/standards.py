@@ -10,7 +10,7 @@ from dianhuan_hub.cli._output import emit
 from dianhuan_sdk import InputError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
-app = typer.Typer(no_args_is_help=True, help="数据标准 · standard tables")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="数据标准 · standard tables")
 
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON（每行一个） · print JSON Lines")]
 
