@@ -44,8 +44,16 @@ LOAD_CURVE = TableContract(
     ),
     key=("metering_point_id", "day"),
     fields=(
-        Field("metering_point_id", TEXT, "计量点编号", required=True, pattern=ID, personal=True),
-        Field("day", DAY, "日期", "local civil day", required=True),
+        Field(
+            "metering_point_id",
+            TEXT,
+            "计量点编号",
+            required=True,
+            pattern=ID,
+            personal=True,
+            aliases=("计量点", "mp_no"),
+        ),
+        Field("day", DAY, "日期", "local civil day", required=True, aliases=("数据日期", "data_date")),
         Field("kw", CURVE_TYPE, "96点功率", "primary-side kW: the multiplier is applied", unit="kW"),
         Field(
             "points",
@@ -61,6 +69,9 @@ LOAD_CURVE = TableContract(
             "日电量",
             "energy of the day as the source states it, for reconciliation",
             unit="kWh",
+            low=-24 * ABSURD_KW,
+            high=24 * ABSURD_KW,
+            aliases=("电量", "日用电量"),
         ),
     ),
     rules=(
