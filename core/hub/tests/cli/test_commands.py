@@ -88,10 +88,10 @@ def test_doctor_where_the_data_folder_is_a_file(lines: Lines, hub: HubConfig) ->
 def test_plugin_list_has_models_and_hints(
     lines: Lines, run: Run, plugin: Build, model_code: Callable[[str], str], tmp_path: Path
 ) -> None:
-    plugin("models_a", model_code("m05-night-only"))
+    plugin("models_a", model_code("m91-night-only"))
     plugin("bad", "raise RuntimeError('no licence')")
     rows = lines("--hub", tmp_path, "plugin", "list")
-    assert rows["models_a"]["models"] == ["m05-night-only"]
+    assert rows["models_a"]["models"] == ["m91-night-only"]
     assert (rows["models_a"]["kind"], rows["models_a"]["state"], rows["models_a"]["version"]) == (
         "grid",
         "LOADED",
@@ -100,12 +100,12 @@ def test_plugin_list_has_models_and_hints(
     assert rows["bad"]["state"] == "FAILED"
     assert "plugin disable bad" in rows["bad"]["hint"]
     table = run("--hub", tmp_path, "plugin", "list")[1]
-    assert "m05-night-only" in table
+    assert "m91-night-only" in table
     assert "FAILED" in table
 
 
 def test_plugin_inspect(lines: Lines, run: Run, plugin: Build, model_code: Callable[[str], str]) -> None:
-    plugin("models_a", model_code("m05-night-only"))
+    plugin("models_a", model_code("m91-night-only"))
     plugin("good")
     facts = lines("plugin", "inspect", "models_a")["models_a"]
     assert facts["manifest"]["api"] == ">=1,<2"
@@ -160,6 +160,28 @@ def test_standards_list_and_show(lines: Lines, run: Run) -> None:
     code, _, err = run("standards", "show", "nope")
     assert code == 1
     assert "load_curve" in err
+
+
+def test_standards_validate_says_row_by_row_what_is_wrong(run: Run, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    head = "account_no,entity_id,valid_from,valid_to\n"
+    good.write_text(head + "A1,E1,2026-01-01,\n", "utf-8")
+    bad.write_text(head + "A1,E1,2026-01-01,\nA2,E2,soon,\nA3,,2026-01-01,\n", "utf-8")
+    code, out, _ = run("standards", "validate", good, "--table", "account_link")
+    assert code == 0
+    assert "account_link" in out
+    code, out, _ = run("standards", "validate", bad, "--table", "account_link", "--json")
+    report = json.loads(out)
+    assert (code, report["ok"], report["rows"], report["refused"]) == (1, False, 3, 2)
+    assert [(r["row"], r["column"]) for r in report["refusals"]] == [(2, "valid_from"), (3, "entity_id")]
+    code, out, _ = run("standards", "validate", bad, "--table", "account_link", "--limit", "1")
+    assert code == 1
+    assert "第 2 行" in out
+    assert "第 3 行" not in out
+    assert "另有 1 行" in out
+    code, out, err = run("standards", "validate", tmp_path / "none.csv", "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err)["error"] == "InputError"
 
 
 def test_json_lines_are_plain_json() -> None:
