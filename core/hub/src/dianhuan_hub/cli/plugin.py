@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dianhuan_hub.kernel._discover import candidates
 from dianhuan_hub.kernel.loader import load_plugins, start_log
 from dianhuan_sdk import PluginError
 
-app = typer.Typer(no_args_is_help=True, help="插件 · plugins")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="插件 · plugins")
 
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON（每行一个） · print JSON Lines")]
 Id = Annotated[str, typer.Argument(help="插件编号 · id of the plugin")]
@@ -36,7 +37,7 @@ def list_plugins(as_json: Json = False) -> None:
     rows = [r.as_dict() for r in load_plugins(hub_config_or_none()).records]
     if not as_json:
         for row in rows:
-            row["offers"] = [*row["models"], *row["adapters"], *(f"`{c}`" for c in row["commands"])]
+            row["offers"] = [*itertools.chain(*row["registers"].values()), *(f"`{c}`" for c in row["commands"])]
     emit(rows, as_json=as_json, columns=_LIST)
 
 
