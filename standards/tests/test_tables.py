@@ -34,6 +34,12 @@ def test_an_absurd_curve_is_found_beside_rows_without_a_curve() -> None:
     assert [r.rows.tolist() for r in TABLES["load_curve"].check(batch[2:4])] == [[0]]
 
 
+def test_a_missing_point_is_null_and_nan_is_refused() -> None:
+    nan: list[float | None] = [1.0] * 95 + [float("nan")]
+    batch = _curves([None, [1.0] * 95 + [None], nan], [10.0, None, None])
+    assert [(r.code, r.rows.tolist()) for r in TABLES["load_curve"].check(batch)] == [("not_a_number", [2])]
+
+
 def test_an_empty_batch_passes_every_table() -> None:
     for contract in TABLES.values():
         assert contract.check(pa.RecordBatch.from_pylist([], schema=contract.schema)) == []

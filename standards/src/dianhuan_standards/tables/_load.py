@@ -27,6 +27,17 @@ def _plausible(batch: pa.RecordBatch) -> BoolArray:
     return plausible
 
 
+def _missing_is_null(batch: pa.RecordBatch) -> BoolArray:
+    curves = batch.column("kw")
+    broken = pc.is_nan(curves.flatten())
+    right: BoolArray = np.ones(batch.num_rows, dtype=bool)
+    if pc.any(broken).as_py():
+        points = np.asarray(pc.fill_null(broken, False).to_numpy(zero_copy_only=False), dtype=bool)
+        given = np.asarray(pc.is_valid(curves).to_numpy(zero_copy_only=False), dtype=bool)
+        right[given] = ~points.reshape(-1, POINTS_PER_DAY).any(axis=1)
+    return right
+
+
 def _some_content(batch: pa.RecordBatch) -> BoolArray:
     return np.asarray(
         pc.or_(pc.is_valid(batch.column("kw")), pc.is_valid(batch.column("kwh"))).to_numpy(zero_copy_only=False)
@@ -76,6 +87,7 @@ LOAD_CURVE = TableContract(
     ),
     rules=(
         Rule("no_content", ("kw",), _some_content, "a curve or a daily energy is given"),
+        Rule("not_a_number", ("kw",), _missing_is_null, "a missing point is null, not NaN"),
         Rule("absurd_value", ("kw",), _plausible, f"|kW| ≤ {ABSURD_KW:g}: check unit and multiplier"),
     ),
 )
