@@ -42,9 +42,9 @@ def put_register(con: duckdb.DuckDBPyConnection, contract: TableContract, rows: 
         con.execute(f"DELETE FROM {table} t USING old_rows o WHERE {same_key}")
     con.execute(f"INSERT INTO {table} BY NAME SELECT {columns}, {load_id} AS load_id FROM changed_rows")
     if contract.name in ("entity", "account_link"):
-        assign_ordinals(con, "entity", _column(con, "SELECT entity_id FROM changed_rows"))
+        assign_ordinals(con, "entity", rows.column("entity_id"))
     if contract.name == "metering_point":
-        assign_ordinals(con, "point", _column(con, "SELECT metering_point_id FROM changed_rows"))
+        assign_ordinals(con, "point", rows.column("metering_point_id"))
     con.execute("DROP TABLE changed_rows; DROP TABLE old_rows")
     return RegisterPut(changed - replaced, replaced, rows.num_rows - changed, touched)
 
