@@ -42,5 +42,5 @@ def _kind(day: date, spring_festivals: Sequence[date]) -> DayKind:
 
 
 def _statutory(day: date, spring_festivals: Sequence[date]) -> bool:
-    fixed = day.month == 10 and day.day <= 7 or day.month == 5 and day.day <= 5 or (day.month, day.day) == (1, 1)
+    fixed = (day.month == 10 and day.day <= 7) or (day.month == 5 and day.day <= 5) or (day.month, day.day) == (1, 1)
     return fixed or any(f - timedelta(days=1) <= day <= f + timedelta(days=6) for f in spring_festivals)
