@@ -16,10 +16,10 @@ from dianhuan_simulator._calendar import CityDay
 from dianhuan_simulator._meters import Meters
 from dianhuan_simulator._people import People
 from dianhuan_simulator._random import Floats, Purpose, stream
-from dianhuan_simulator._shapes import HOURS, PERSONS, VARIANTS, shape_index, window
+from dianhuan_simulator._shapes import HOURS, PERSONS, VARIANTS, Curve, largest, shape_index, window
 from dianhuan_simulator._stories import Story
 
-Curve = np.ndarray[Any, np.dtype[np.float64]]
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Scene:
     day: CityDay
     offset: int
     spring: Floats
-    tonight: np.ndarray[Any, np.dtype[np.float64]]
-    last_night: np.ndarray[Any, np.dtype[np.float64]]
+    tonight: Numbers
+    last_night: Numbers
 
     def night(self, chance: float, begins: float, ends: float, since: int) -> Curve:
         """Production from this evening on and in the early hours after last evening, each if that night is one."""
@@ -48,7 +48,7 @@ class Scene:
     def shape(self, name: str, person: int) -> Curve:
         """Today's shape of a person in the library."""
         variant = int(self.tonight[1] * VARIANTS)
-        return self.library[(shape_index(name) * PERSONS + person) * VARIANTS + variant].astype(np.float64)
+        return np.asarray(self.library[(shape_index(name) * PERSONS + person) * VARIANTS + variant], dtype=np.float64)
 
 
 def _night_only(s: Story, at: Scene) -> Curve:
@@ -69,15 +69,15 @@ def _rebound(s: Story, at: Scene) -> Curve:
     v = s.values
     night = at.night(v["chance"], 22.0, 5.0, s.start)
     if at.offset - s.start >= v["nights"] and at.tonight[0] < v["chance"]:
-        night = np.maximum(0.7 * night, window(8, 18, 0.4))
+        night = largest(0.7 * night, window(8, 18, 0.4))
     return v["level"] * float(at.folk.kw[s.entity]) * night
 
 
 def _relocation(s: Story, at: Scene) -> Curve:
     f, source = at.folk, int(s.values["source"])
     works = {"workday": 1.0, "saturday": f.saturday[source], "sunday": f.sunday[source], "holiday": f.holiday[source]}
-    row = at.library[int(f.shape_row[source]) + int(at.tonight[1] * VARIANTS)]
-    return s.values["level"] * float(f.kw[source]) * float(works[at.day.kind]) * row.astype(np.float64)
+    row = np.asarray(at.library[int(f.shape_row[source]) + int(at.tonight[1] * VARIANTS)], dtype=np.float64)
+    return s.values["level"] * float(f.kw[source]) * float(works[at.day.kind]) * row
 
 
 def _caretaker(s: Story, at: Scene) -> Curve:
@@ -109,7 +109,7 @@ class Stage:
         self.acts = [s for s in told if s.kind in ACTS and points.first_of[s.entity] >= 0]
         self.rows = np.array([points.first_of[s.entity] for s in self.acts], dtype=np.int64)
 
-    def _numbers(self, ordinal: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _numbers(self, ordinal: int) -> tuple[Numbers, Numbers]:
         rng = stream(self.seed, Purpose.ACTS, self.folk.number, ordinal)
         return rng.random((len(self.acts), 4)), rng.standard_normal((len(self.acts), 96))
 

@@ -116,7 +116,7 @@ class Block:
         out: Floats = around.library.take(row, axis=0)
         out *= top[:, None]
         out += floor[:, None]
-        factor = rng.standard_normal(out.shape, dtype=np.float32)
+        factor: Floats = rng.standard_normal((len(out), 96), dtype=np.float32)
         factor *= f.noise[owner][:, None]
         factor += 1
         np.maximum(factor, np.float32(0.1), out=factor)

@@ -176,7 +176,7 @@ def archive_lines(city: City, block: Block, offset: int) -> list[str]:
     else:
         changed = (p.opened == offset) | (left == offset) | (p.swapped == offset) | (p.raised == offset)
         rows = np.flatnonzero(known & changed)
-        passed = np.flatnonzero(known & (moving == offset))
+        passed = np.flatnonzero(known & ((moving == offset) | (changed & (moving < offset))))
         still = p.moved[rows] >= offset
         rows = rows[still]
     out = _archive_rows(city, block, rows, offset, p.owner[rows], p.opened[rows])

@@ -106,16 +106,16 @@ class Violations(_Model):
 
 
 class Twins(_Model):
-    """Benign look-alikes, per violation of the kind or as a share of the entities."""
+    """Benign look-alikes, as shares of the entities."""
 
-    commissioning: float = Field(ge=0)
-    construction_load: float = Field(ge=0)
-    closed_quiet: float = Field(ge=0)
-    caretaker: float = Field(ge=0)
-    dismantling: float = Field(ge=0)
-    new_legal_tenant: float = Field(ge=0)
-    legal_expansion: float = Field(ge=0)
-    seasonal_peak: float = Field(ge=0)
+    commissioning: Share
+    construction_load: Share
+    closed_quiet: Share
+    caretaker: Share
+    dismantling: Share
+    new_legal_tenant: Share
+    legal_expansion: Share
+    seasonal_peak: Share
     dead_meter: Share
     meter_swap: Share
     stoppage: Share

@@ -70,7 +70,7 @@ def profile_shares(knobs: Knobs) -> np.ndarray[Any, np.dtype[np.float64]]:
     raw = np.array([0.0 if name == "valley_works" else p.share for name, p in knobs.profiles.items()])
     shares = raw / raw.sum() * (1 - night)
     shares[list(knobs.profiles).index("valley_works")] = night
-    return shares
+    return np.asarray(shares)
 
 
 def people(knobs: Knobs, seed: int, number: int) -> People:

@@ -86,7 +86,7 @@ def addresses(city: City, block: Block, rows: Ints) -> list[str]:
 
 
 def _size(kw: Floats) -> list[str]:
-    return np.array(["micro", "small", "medium", "large"])[np.searchsorted([15, 150, 1500], kw)].tolist()
+    return [("micro", "small", "medium", "large")[i] for i in np.searchsorted([15, 150, 1500], kw).tolist()]
 
 
 def _block_registers(city: City, block: Block) -> dict[str, pa.Table]:

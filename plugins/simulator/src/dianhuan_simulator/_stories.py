@@ -5,6 +5,7 @@ Everything is placed in days from the city's first day and independent of how ma
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,7 +71,7 @@ class Teller:
     """Takes entities out of pools and writes their stories."""
 
     def __init__(self, knobs: Knobs, seed: int, folk: People) -> None:
-        self.knobs, self.folk = knobs, folk
+        self.knobs, self.twins, self.folk = knobs, knobs.twins, folk
         self.rng = stream(seed, Purpose.STORY, folk.number)
         self.out = Stories()
         self.free = np.ones(BLOCK, dtype=bool)
@@ -92,6 +93,13 @@ class Teller:
         chosen = pool[places]
         self.free[chosen] = False
         return [int(i) for i in chosen]
+
+    def pairs(self, hosts: list[int], *profiles: str) -> Iterator[tuple[int, int]]:
+        """Each host with a free entity of these profiles, as long as there are any."""
+        for host in hosts:
+            partner = self.take(self.pool(*profiles), 1.0)
+            if partner:
+                yield host, partner[0]
 
     def between(self, bounds: tuple[float, float]) -> float:
         """A uniform number."""
@@ -157,17 +165,16 @@ def _night_only(t: Teller) -> None:
 
 
 def _before_acceptance(t: Teller) -> None:
-    expected = t.expected["before_acceptance"]
     pool = ("workshop", "two_shift")
-    for entity in t.take(t.pool(*pool), expected):
-        first, opened = t.day(-20, 30), t.day(-90, -30)
+    for entity in t.take(t.pool(*pool), t.expected["before_acceptance"]):
+        first, opened = t.day(-20, 24), t.day(-90, -30)
         accepted = NEVER if t.rng.random() < 0.6 else first + t.day(15, 90)
         t.phase(entity, ALWAYS, first, 0.06)
         t.folk.opened[entity], t.folk.permit[entity] = opened, 2 + int(t.rng.random() < 0.5)
         t.out.acceptances.append(Acceptance(entity, opened - t.day(60, 300), accepted))
         t.tell(entity, "before_acceptance", "m05", first, accepted, "full production before acceptance (未验先投)")
-    for entity in t.take(t.pool(*pool), expected * t.knobs.twins.commissioning):
-        first, opened = t.day(-20, 30), t.day(-90, -30)
+    for entity in t.take(t.pool(*pool), t.twins.commissioning * BLOCK):
+        first, opened = t.day(-20, 24), t.day(-90, -30)
         trial = first + t.day(60, 170)
         accepted = first + t.day(20, 150)
         t.phase(entity, ALWAYS, first, 0.06)
@@ -175,7 +182,7 @@ def _before_acceptance(t: Teller) -> None:
         t.out.acceptances.append(Acceptance(entity, opened - t.day(60, 300), min(accepted, trial), trial))
         t.out.reports.append(Report(entity, "commissioning", first, min(accepted, trial), "调试"))
         t.tell(entity, "commissioning", "m05", first, min(accepted, trial), "declared commissioning (调试)")
-    for entity in t.take(t.pool(*pool), expected * t.knobs.twins.construction_load):
+    for entity in t.take(t.pool(*pool), t.twins.construction_load * BLOCK):
         opened, accepted = t.day(-90, -10), t.day(20, 120)
         t.phase(entity, ALWAYS, accepted, t.between((0.03, 0.09)))
         t.folk.opened[entity], t.folk.permit[entity] = opened, 2
@@ -184,38 +191,38 @@ def _before_acceptance(t: Teller) -> None:
 
 
 def _overloads(t: Teller) -> None:
-    expected, pool = t.expected["overload"], ("workshop", "two_shift", "catering", "cold_store")
+    pool = ("workshop", "two_shift", "catering", "cold_store")
     f = t.folk
-    for entity in t.take(t.pool(*pool), expected):
-        start = t.day(10, 40)
+    for entity in t.take(t.pool(*pool), t.expected["overload"]):
+        start = t.day(10, 26)
         f.boost_from[entity], f.boost[entity] = start, t.between(t.knobs.violations.overload_factor)
         t.tell(entity, "overload", "m10", start, note="load far above own history, peers and contract capacity")
-    for entity in t.take(t.pool(*pool), expected * t.knobs.twins.legal_expansion):
-        start, factor = t.day(10, 40), t.between((1.5, 3.0))
+    for entity in t.take(t.pool(*pool), t.twins.legal_expansion * BLOCK):
+        start, factor = t.day(10, 26), t.between((1.5, 3.0))
         f.boost_from[entity], f.boost[entity] = start, factor
         t.out.raised.append((entity, start - t.day(1, 15), factor))
         t.out.acceptances.append(Acceptance(entity, start - t.day(100, 300), start - t.day(1, 20)))
         t.tell(entity, "legal_expansion", "m10", start, note="capacity raised and expansion accepted before")
-    for entity in t.take(t.pool(*pool), expected * t.knobs.twins.seasonal_peak):
-        start = t.day(5, 40)
+    for entity in t.take(t.pool(*pool), t.twins.seasonal_peak * BLOCK):
+        start = t.day(5, 30)
         end = start + t.day(10, 25)
         f.boost_from[entity], f.boost_to[entity], f.boost[entity] = start, end, t.between((1.3, 1.8))
         t.tell(entity, "seasonal_peak", "m10", start, end, "some weeks of orders within the contract")
 
 
 def _closures(t: Teller) -> None:
-    v, twins = t.knobs.violations, t.knobs.twins
-    expected, pool = t.expected["rebound"], ("workshop", "two_shift", "three_shift")
+    v = t.knobs.violations
+    pool = ("workshop", "two_shift", "three_shift")
 
     def close(entity: int, residual: float = 0.08) -> int:
-        closed = t.day(-30, 12)
+        closed = t.day(-30, 8)
         t.phase(entity, closed, NEVER, 0.0, residual)
         t.out.closures.append((entity, closed))
         if t.rng.random() < 0.4:
             t.folk.permit[entity] = 3
         return closed
 
-    for entity in t.take(t.pool(*pool), expected):
+    for entity in t.take(t.pool(*pool), t.expected["rebound"]):
         start = close(entity) + t.day(*v.rebound_after)
         t.tell(
             entity,
@@ -227,10 +234,9 @@ def _closures(t: Teller) -> None:
             nights=t.day(4, 12),
             chance=t.between((0.75, 0.95)),
         )
-    for entity in t.take(t.pool(*pool), t.expected["relocation"]):
-        closed = close(entity)
-        near = t.take(t.pool("workshop", "retail", "farm", "logistics"), 1.0)[0]
-        f = t.folk
+    moving = t.take(t.pool(*pool), t.expected["relocation"])
+    for entity, near in t.pairs(moving, "workshop", "retail", "farm", "logistics"):
+        closed, f = close(entity), t.folk
         f.division[near], f.phone[near], f.contact[near] = f.division[entity], f.phone[entity], f.contact[entity]
         f.lon[near], f.lat[near] = f.lon[entity] + np.float32(t.between((-0.002, 0.002))), f.lat[entity]
         t.tell(
@@ -242,20 +248,19 @@ def _closures(t: Teller) -> None:
             source=entity,
             level=t.between((0.7, 1.0)),
         )
-    for entity in t.take(t.pool(*pool), expected * twins.closed_quiet):
+    for entity in t.take(t.pool(*pool), t.twins.closed_quiet * BLOCK):
         t.tell(entity, "closed_quiet", "m09", close(entity), note="closed and idle")
-    for entity in t.take(t.pool(*pool), expected * twins.caretaker):
+    for entity in t.take(t.pool(*pool), t.twins.caretaker * BLOCK):
         closed = close(entity)
         t.tell(entity, "caretaker", "m09", closed, note="guard house and lights", level=t.between((0.005, 0.03)))
-    for entity in t.take(t.pool(*pool), expected * twins.dismantling):
+    for entity in t.take(t.pool(*pool), t.twins.dismantling * BLOCK):
         start = close(entity) + t.day(2, 8)
         end = start + t.day(5, 18)
-        if t.rng.random() < twins.report_compliance:
+        if t.rng.random() < t.twins.report_compliance:
             t.out.reports.append(Report(entity, "other", start, end, "设备拆除"))
         t.tell(entity, "dismantling", "m09", start, end, "daytime dismantling works", level=t.between((0.05, 0.2)))
-    for entity in t.take(t.pool(*pool), expected * twins.new_legal_tenant):
+    for entity, guest in t.pairs(t.take(t.pool(*pool), t.twins.new_legal_tenant * BLOCK), "workshop"):
         moved = close(entity) + t.day(8, 25)
-        guest = t.take(t.pool("workshop"), 1.0)[0]
         _pass_on(t, entity, guest, moved)
         t.folk.permit[guest] = 3
         t.out.acceptances.append(Acceptance(guest, moved - t.day(40, 120), moved - t.day(1, 10)))
@@ -289,8 +294,7 @@ def _hidden_workshops(t: Teller) -> None:
 def _churn(t: Teller) -> None:
     p, f = t.knobs.population, t.folk
     ordinary = ("retail", "catering", "office", "services", "workshop", "home")
-    for host in t.take(t.pool(*ordinary), p.moved_share * BLOCK):
-        guest = t.take(t.pool("retail", "services", "office"), 1.0)[0]
+    for host, guest in t.pairs(t.take(t.pool(*ordinary), p.moved_share * BLOCK), "retail", "services", "office"):
         day = t.day(0, 90)
         _pass_on(t, host, guest, day)
         f.closed[host] = day

@@ -58,8 +58,8 @@ def truth(city: City) -> pa.Table:
         ) -> None:
             if entity >= inside or start >= city.config.days or end <= 0:  # noqa: B023
                 return
-            first = city.config.start + timedelta(days=max(start, -400))
-            last = city.config.start + timedelta(days=end) if end < city.config.days else None
+            first = city.config.start + timedelta(days=max(int(start), -400))
+            last = city.config.start + timedelta(days=int(end)) if end < city.config.days else None
             mine.append((entity, (ids[entity], kind, model, first, last, violation, note)))  # noqa: B023
 
         for s in block.told.acts:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,17 @@ from dianhuan_sdk.errors import InputError
 from dianhuan_sdk.tabular._read import empty_rows, sha256_of
 from dianhuan_sdk.tabular._source import UNFINISHED, IncompleteFileError, ensure_complete
 
-FileReader = Callable[[Path, SourceRef], Iterator[Batch]]
+FileReader = Callable[[Path, SourceRef | None, Counter[str]], Iterator[Batch]]
+"""Reads one file; counts what it leaves out."""
+
 _END = object()
+
+
+def is_data_file(name: str, control_file: str = "") -> bool:
+    """Is that the name of a data file: not hidden, not a control file, not one still being written?"""
+    if name.startswith(".") or (control_file and name.endswith(control_file)):
+        return False
+    return Path(name).suffix.lower() not in UNFINISHED
 
 
 def within(batch: Batch, window: Window | None) -> Batch:
@@ -45,6 +55,46 @@ async def read_in_thread(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
     while (item := await asyncio.to_thread(next, batches, _END)) is not _END:
         assert isinstance(item, Batch)
         yield item
+
+
+async def read_one(
+    path: Path,
+    source: SourceRef,
+    state: list[Any],
+    done: dict[str, Any],
+    contract: TableContract,
+    reader: FileReader,
+    window: Window | None,
+    log: logging.Logger,
+) -> AsyncIterator[Batch | Checkpoint]:
+    """One file of a delivery, then its checkpoint.
+
+    Args:
+        path: the file.
+        source: what its batches name as their source.
+        state: what tells this version of the file from others: goes into the cursor.
+        done: files done so far, name → state; this one is added.
+        contract: table of the reject that stands for an unreadable file.
+        reader: reads it.
+        window: days wanted.
+        log: says what is left for the next run.
+    """
+    stats: Counter[str] = Counter()
+    try:
+        async for batch in read_in_thread(reader(path, source, stats)):
+            part = within(batch, window)
+            stats["rows"] += part.rows.num_rows
+            stats["rejects"] += part.rejects.num_rows if part.rejects is not None else 0
+            yield part
+    except IncompleteFileError as error:
+        log.info("left for the next run: %s", error)
+        return
+    except InputError as error:
+        log.warning("%s", error)
+        stats["rejects"] += 1
+        yield unreadable(contract, source, error)
+    done[path.name] = state
+    yield Checkpoint({"files": dict(done)}, path.name, dict(stats))
 
 
 @dataclass(frozen=True)
@@ -74,16 +124,25 @@ class Folder:
         log: logging.Logger,
         window: Window | None = None,
         cursor: Cursor | None = None,
+        day_of: Callable[[str], date | None] = lambda name: None,
     ) -> AsyncIterator[Batch | Checkpoint]:
         """Read new files in order of their names, with a checkpoint after each.
 
         A file that is not complete is left for the next run. One that is unreadable becomes a reject of `contract`
-        and does not stop the others.
+        and does not stop the others. Where `day_of` tells the one day of a file's rows by its name, a window opens
+        only the files of its days.
         """
         done: dict[str, Any] = {} if window is not None else dict((cursor or {}).get("files", {}))
-        present = {p.name: p for p in sorted(self.path.glob(self.pattern)) if self._is_data(p)}
+        present = {
+            p.name: p
+            for p in sorted(self.path.glob(self.pattern))
+            if p.is_file() and is_data_file(p.name, self.control_file)
+        }
         done = {name: state for name, state in done.items() if name in present}
         for name, path in present.items():
+            day = day_of(name)
+            if window is not None and day is not None and day not in window:
+                continue
             try:
                 state = ensure_complete(path, self.control_file)
             except IncompleteFileError as error:
@@ -99,24 +158,6 @@ class Folder:
             if before and before[2] == digest:
                 continue
             source = SourceRef(path.resolve().as_uri(), digest)
-            rows = rejected = 0
-            try:
-                async for batch in read_in_thread(reader(path, source)):
-                    part = within(batch, window)
-                    rows += part.rows.num_rows
-                    rejected += part.rejects.num_rows if part.rejects is not None else 0
-                    yield part
-            except IncompleteFileError as error:
-                log.info("left for the next run: %s", error)
-                continue
-            except InputError as error:
-                log.warning("%s", error)
-                rejected += 1
-                yield unreadable(contract, source, error)
-            done[name] = [state.st_size, state.st_mtime_ns, digest]
-            yield Checkpoint({"files": dict(done)}, name, {"rows": rows, "rejects": rejected})
-
-    def _is_data(self, path: Path) -> bool:
-        if self.control_file and path.name.endswith(self.control_file):
-            return False
-        return path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in UNFINISHED
+            version = [state.st_size, state.st_mtime_ns, digest]
+            async for item in read_one(path, source, version, done, contract, reader, window, log):
+                yield item

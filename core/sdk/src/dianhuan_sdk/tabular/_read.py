@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ def sha256_of(path: Path) -> str:
 
 
 def read_file(
-    path: Path, mapping: FileMapping | None, contract: TableContract, source: SourceRef | None = None
+    path: Path,
+    mapping: FileMapping | None,
+    contract: TableContract,
+    source: SourceRef | None = None,
+    stats: Counter[str] | None = None,
 ) -> Iterator[Batch]:
     """Read a file into batches of a contract, streaming.
 
@@ -44,6 +49,7 @@ def read_file(
             is then wide, in kW, with the multiplier applied).
         contract: the table that it fills.
         source: what the batches name as their source; by default the path and the file's SHA-256.
+        stats: `ignored` counts the rows that the mapping's `keep` leaves out.
 
     Yields:
         Batches of about 64,000 rows; rows that cannot be brought into the form come as `rejects`, the others go on.
@@ -62,7 +68,10 @@ def read_file(
         )
     before = ensure_complete(path, mapping.control_file)
     source = source or SourceRef(path.as_uri() if path.is_absolute() else str(path), sha256_of(path))
-    yield from _batches(blocks_of(path, mapping), mapping, contract, source, path.name)
+    rejects = Rejects()
+    yield from _batches(blocks_of(path, mapping), mapping, contract, source, path.name, rejects)
+    if stats is not None and rejects.ignored:
+        stats["ignored"] += rejects.ignored
     ensure_unchanged(path, before)
 
 
@@ -80,7 +89,7 @@ def read_rows(
     headers = tuple(dict.fromkeys(name for row in flat for name in row))
     columns = {i: pa.array([row.get(name) for row in flat], pa.string()) for i, name in enumerate(headers)}
     frame = Frame(headers, columns, np.arange(1, len(flat) + 1, dtype=np.int64))
-    return _batches(iter([FrameBlock(frame)]), form or FileMapping(), contract, source, source.uri)
+    return _batches(iter([FrameBlock(frame)]), form or FileMapping(), contract, source, source.uri, Rejects())
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, str | None]:
@@ -98,9 +107,13 @@ def _flat(row: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _batches(
-    blocks: Iterator[Block], mapping: FileMapping, contract: TableContract, source: SourceRef, origin: str
+    blocks: Iterator[Block],
+    mapping: FileMapping,
+    contract: TableContract,
+    source: SourceRef,
+    origin: str,
+    rejects: Rejects,
 ) -> Iterator[Batch]:
-    rejects = Rejects()
     nothing = empty_rows(contract)
     try:
         for rows in _rows(blocks, mapping, contract, rejects, origin):
