@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from dianhuan_hub.kernel.config import HubConfig, load_config, write_template
-from dianhuan_hub.store import CurveRows, LoadInfo, Store, Unit, UnitReceipt, day_number
-from dianhuan_sdk import TableContract, daily_features
+from dianhuan_hub.store import CurveRows, LoadInfo, RegisterRows, Store, Unit, UnitReceipt, day_number
+from dianhuan_sdk import daily_features
 from dianhuan_standards import TABLES
 
 Build = Callable[..., str]
@@ -136,16 +136,16 @@ def info() -> LoadInfo:
 
 
 @pytest.fixture
-def rows() -> Callable[..., tuple[TableContract, pa.Table]]:
-    """`rows("entity", entity_id=[...], name=[...])`: a contract and rows of it."""
+def rows() -> Callable[..., RegisterRows]:
+    """`rows("entity", entity_id=[...], name=[...])`: rows of a register."""
 
-    def make(table: str, **columns: list[Any]) -> tuple[TableContract, pa.Table]:
+    def make(table: str, **columns: list[Any]) -> RegisterRows:
         contract = TABLES[table]
         size = len(next(iter(columns.values())))
         arrays = [
             pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(size, f.type) for f in contract.fields
         ]
-        return contract, pa.table(arrays, names=[f.name for f in contract.fields])
+        return RegisterRows(contract, pa.table(arrays, names=[f.name for f in contract.fields]))
 
     return make
 

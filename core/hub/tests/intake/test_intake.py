@@ -189,3 +189,26 @@ def test_unknown_table_is_a_clear_error(city: Any, intake: Intake) -> None:
     summary = run(intake, register_batch("nonsense", a=[1]), Checkpoint({}))
     assert summary.error is not None
     assert "load_curve" in summary.error.expected
+
+
+def test_a_source_that_knows_less_leaves_the_register_alone(city: Any, intake: Intake) -> None:
+    batch = register_batch("entity", entity_id=["E1", "E8"], name=["别名", "新"])
+    summary = run(intake, Batch(batch.table, batch.rows, batch.source, only_new=True), Checkpoint({}))
+    assert (summary.accepted, summary.unchanged) == (1, 1)
+    rows = read_page(city.engine, Query("entity"), order=[("entity_id", False)], limit=9).rows
+    assert {r["entity_id"]: (r["name"], r["division"]) for r in rows if r["entity_id"] in ("E1", "E8")} == {
+        "E1": ("一", "430202"),
+        "E8": ("新", None),
+    }
+
+
+def test_a_unit_that_cannot_be_checked_never_moves_the_cursor(city: Any, intake: Intake) -> None:
+    rows = pa.record_batch({"metering_point_id": pa.array(["M1"]), "day": pa.array(["not a day"])})
+    broken = Batch("load_curve", rows, SourceRef("memory"))
+    summary = run(
+        intake, Checkpoint({"n": 1}), broken, Checkpoint({"n": 2}), curve_batch(["M1"], [1.0]), Checkpoint({"n": 3})
+    )
+    assert summary.error is not None
+    with city.engine.cursor() as con:
+        assert read_cursor(con, "grid", "curve") == {"n": 1}
+    assert read_count(city.engine, Query("load_curve")) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -87,8 +86,6 @@ class GenericAdapter:
         else:
             items = self._file(config, contract, mapping, window)
         async for item in items:
-            if isinstance(item, Batch) and config.correction:
-                item = replace(item, correction=True)
             yield item
 
     async def _file(

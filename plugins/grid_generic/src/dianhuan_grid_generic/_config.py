@@ -40,7 +40,6 @@ class StreamConfig(BaseModel):
     Args:
         mapping: path of a mapping file, or the name of one that ships with this plugin (`steel`, `simbench`); none
             where the header's names are the contract's names, labels or aliases.
-        correction: rows replace earlier ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +47,6 @@ class StreamConfig(BaseModel):
     folder: FolderConfig | None = None
     rest: RestConfig | None = None
     mapping: Path | str | None = None
-    correction: bool = False
 
     @model_validator(mode="after")
     def _one_delivery(self) -> Self:

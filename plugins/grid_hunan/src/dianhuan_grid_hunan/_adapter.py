@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from dianhuan_grid_hunan._config import FileDelivery, FolderDelivery, HunanConfig, SftpDelivery, file_config
@@ -86,8 +85,6 @@ class HunanAdapter:
         else:
             items = read_rest(context, delivery, self._profile.rest, stream, profile, window, cursor)
         async for item in items:
-            if isinstance(item, Batch) and profile.correction:
-                item = replace(item, correction=True)
             yield item
 
     async def _file(

@@ -24,7 +24,7 @@ class StreamProfile(BaseModel):
         pattern: glob of its file names.
         day_in_name: `strptime` form of the name without suffix where it bears the one day of its rows, or empty;
             a backfill then opens only the files of its days.
-        correction: rows replace earlier ones.
+        correction: a file sent on one day may be about other days.
         tables: a mapping for each table that the file fills.
     """
 

@@ -127,6 +127,7 @@ class Mapping(_Strict):
         keep: only rows whose column holds one of these texts count, e.g. `{数据类型: ["1"]}`; others are ignored.
         unique: rows that agree on these fields become one row, rows that agree on these but not on the others
             are refused.
+        only_new: rows whose key the register holds already are left as they are there.
         curve: for `load_curve`.
     """
 
@@ -145,6 +146,7 @@ class Mapping(_Strict):
     only: tuple[str, ...] = ()
     keep: dict[str, tuple[str, ...]] = {}
     unique: tuple[str, ...] = ()
+    only_new: bool = False
     curve: Curve | None = None
 
 
