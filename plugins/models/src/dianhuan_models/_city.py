@@ -42,6 +42,7 @@ class City:
                 expected=f"it ends on as_of, {context.as_of}",
                 hint="cut the window at as_of: no model may see a later day",
             )
+        self._columns: dict[str, pa.Array] = {}
         kinds = np.array([c.kind for c in context.calendar])
         self.work: Bools = np.isin(kinds, ("workday", "makeup"))
         self.rest: Bools = kinds == "weekend"
@@ -57,6 +58,10 @@ class City:
         """Shape (entities, days): mean kW of the valid points, NaN on days that are not valid."""
         return self.daily("kwh") * 4 / np.where(self.valid, self.block.feature("points"), np.float32(1))
 
+    def hourly_of(self, rows: Rows) -> np.ndarray[Any, Any]:
+        """`hourly` of a few rows, without computing the rest."""
+        return self.daily("kwh", rows) * 4 / np.maximum(self.block.feature("points")[rows], np.float32(1))
+
     def daily(self, name: str, rows: Rows | None = None) -> np.ndarray[Any, Any]:
         """A feature of all or some rows, NaN on days that are not valid."""
         values, valid = self.block.feature(name), self.valid
@@ -66,9 +71,10 @@ class City:
 
     def column(self, name: str) -> pa.Array:
         """An entity column as one array; all null where the block has none."""
-        if name not in self.table.column_names:
-            return pa.nulls(self.size)
-        return self.table.column(name).combine_chunks()
+        if name not in self._columns:
+            there = name in self.table.column_names
+            self._columns[name] = self.table.column(name).combine_chunks() if there else pa.nulls(self.size)
+        return self._columns[name]
 
     def number(self, name: str) -> Array:
         """A numeric entity column, NaN where null."""
@@ -103,7 +109,7 @@ class City:
 
     def entity_id(self, row: int) -> str:
         """The key of one row."""
-        return str(self.table.column("entity_id")[int(row)].as_py())
+        return str(self.column("entity_id")[int(row)].as_py())
 
     def text(self, name: str, row: int) -> str:
         """One text value, empty where null."""
@@ -111,7 +117,7 @@ class City:
 
     def rows_of(self, ids: pa.Array | pa.ChunkedArray) -> Rows:
         """Row of each entity id, −1 where the block does not hold it."""
-        found = pc.index_in(ids, value_set=self.table.column("entity_id").combine_chunks())
+        found = pc.index_in(ids, value_set=self.column("entity_id"))
         return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
     def picked(self, days: Bools) -> tuple[date, ...]:
@@ -134,7 +140,7 @@ class City:
         The factors are judgements, not measurements: each gap costs what it would take to make a doubtful finding
         fall below a threshold of 0.5.
         """
-        missing = 1 - float(np.nanmean(np.nan_to_num(self.block.feature("points")[row]))) / 96
+        missing = 1 - float(np.nansum(self.block.feature("points")[row])) / (96 * len(self.days))
         found = {
             "calendar_provisional": (0.9, any(c.provisional for c in self.context.calendar)),
             "spring_festival": (0.7, any(c.spring_offset is not None for c in self.context.calendar)),

@@ -42,6 +42,10 @@ class Placement:
     count: Rows
     level: Rows
 
+    def take(self, keep: np.ndarray[Any, Any]) -> Placement:
+        """The same for a choice of the rows (indices or a mask)."""
+        return Placement(self.rank[keep], self.middle[keep], self.high[keep], self.count[keep], self.level[keep])
+
 
 class Peers:
     """Peer groups of one city, from narrow to wide."""
@@ -63,8 +67,11 @@ class Peers:
             np.zeros(city.size, dtype=np.int64),
         )
 
-    def place(self, values: np.ndarray[Any, Any], rows: Rows) -> Placement:
-        """Stand of `rows` by `values` (shape (entities,), NaN = not a member of any group)."""
+    def place(self, values: np.ndarray[Any, Any], rows: Rows, at_least: int = MIN_PEERS) -> Placement:
+        """Stand of `rows` by `values` (shape (entities,), NaN = not a member of any group).
+
+        A group has `at_least` members, and never fewer than `MIN_PEERS`; otherwise the next wider one is taken.
+        """
         member = ~np.isnan(values)
         rank, middle, high = (np.full(len(rows), np.nan) for _ in range(3))
         count = np.zeros(len(rows), dtype=np.int64)
@@ -75,7 +82,7 @@ class Peers:
                 break
             sizes = np.bincount(key[member], minlength=int(key.max()) + 1)
             asked = key[rows[pending]]
-            enough = sizes[asked] >= MIN_PEERS
+            enough = sizes[asked] >= max(at_least, MIN_PEERS)
             ready, pending = pending[enough], pending[~enough]
             if not len(ready):
                 continue

@@ -82,9 +82,8 @@ class _Candidates:
 
     def take(self, keep: Rows) -> _Candidates:
         """The same for a choice of the candidates."""
-        placed = Placement(*(getattr(self.placed, f)[keep] for f in Placement.__slots__))
         rest = {f: getattr(self, f)[keep] for f in self.__dataclass_fields__ if f != "placed"}
-        return _Candidates(placed=placed, **rest)
+        return _Candidates(placed=self.placed.take(keep), **rest)
 
 
 class NightOnly:
@@ -241,7 +240,7 @@ class NightOnly:
                     f"the share of night-only days rose by {percent(c.change[i])} in the window's second half",
                 )
             )
-        if city.known("night_permitted")[row]:
+        if city.column("night_permitted")[row].is_valid:
             reasons.append(Text("许可未含夜间生产", "the permit does not allow night work"))
         elif city.text("permit_class", row) == "none":
             reasons.append(Text("无排污许可或登记", "neither permit nor registration"))
