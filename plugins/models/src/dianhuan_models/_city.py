@@ -116,9 +116,16 @@ class City:
         return str(self.column(name)[int(row)].as_py() or "")
 
     def rows_of(self, ids: pa.Array | pa.ChunkedArray) -> Rows:
-        """Row of each entity id, −1 where the block does not hold it."""
-        found = pc.index_in(ids, value_set=self.column("entity_id"))
-        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+        """Row of each entity id, −1 where the block does not hold it. For registers much shorter than the city."""
+        mine = self.column("entity_id")
+        wanted = pc.cast(ids, mine.type)
+        rows = np.flatnonzero(pc.is_in(mine, value_set=wanted).to_numpy(zero_copy_only=False))
+        place = dict(zip(mine.take(pa.array(rows)).to_pylist(), rows.tolist(), strict=True))
+        return np.array([place.get(i, -1) for i in wanted.to_pylist()], dtype=np.int64)
+
+    def over(self, values: np.ndarray[Any, Any], days: Bools) -> np.ndarray[Any, Any]:
+        """Columns of some days, without a copy where that is all of them."""
+        return values if days.all() else values[:, days]
 
     def picked(self, days: Bools) -> tuple[date, ...]:
         """The days of a mask of shape (days,)."""
@@ -127,8 +134,8 @@ class City:
     @cached_property
     def night_share(self) -> Array:
         """Shape (entities,): part of the energy used in 22:00–06:00, over the valid normal days; NaN where none."""
-        night = mean(np.maximum(self.daily("night_kw"), 0)[:, self.normal])
-        whole = mean(np.maximum(self.hourly, 0)[:, self.normal])
+        night = mean(self.over(np.maximum(self.daily("night_kw"), 0), self.normal))
+        whole = mean(self.over(np.maximum(self.hourly, 0), self.normal))
         with np.errstate(divide="ignore", invalid="ignore"):
             answer: Array = np.clip(8 * night / (24 * whole), 0, 1)
         answer[~(whole > 0)] = np.nan

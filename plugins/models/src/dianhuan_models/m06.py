@@ -48,7 +48,7 @@ class HiddenWorkshop:
         if not city.size:
             return []
         enough = (city.valid & city.normal).sum(axis=1) >= cfg.min_valid_days
-        level = np.where(enough, mean(city.hourly[:, city.normal]), np.nan)
+        level = np.where(enough, mean(city.over(city.hourly, city.normal)), np.nan)
         with np.errstate(invalid="ignore"):
             running = level >= cfg.min_kw
         industrial = city.where("tariff_class", lambda v: v == "industrial") & city.where(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models._city import City
 from dianhuan_models._peers import Peers, Placement
-from dianhuan_models._stats import Array, Bools, Rows, logit, median, sigma
+from dianhuan_models._stats import Array, logit, median, sigma
 from dianhuan_models._words import gap_words, in_order, numbers, or_nothing_found, peers, percent
 from dianhuan_sdk import Block, Exhibit, Finding, ModelContext, Text
 
@@ -31,19 +32,29 @@ class PeerConfig(BaseModel):
     min_change: float = Field(default=0.3, gt=0, description="log change against the own past, net of the peers'")
     sd_floor: float = Field(default=0.05, gt=0, description="own standard deviation is at least this (log scale)")
     min_kw: float = Field(default=20.0, ge=0, description="recent mean load")
-    kwh_per_kva_floor: float = Field(default=1e-3, gt=0, description="keeps the logarithm finite")
+    kw_per_kva_floor: float = Field(default=1e-3, gt=0, description="keeps the logarithm finite")
     threshold: float = Field(default=0.5, ge=0, le=1, description="least score of a finding")
 
 
 @dataclass(frozen=True)
 class _Quantity:
-    """One intensity of the city; `recent`, `past`, `spread` have shape (entities,), log or log-odds scale."""
+    """One intensity of the city, compared on a log or log-odds scale.
+
+    Args:
+        rule: id of the rule.
+        name: in words.
+        recent, past: shape (entities,), medians of the recent and of the past workdays on that scale.
+        history: shape (entities, past workdays), not yet on that scale.
+        scale: the scale, as a function.
+        is_share: log-odds (true) or log.
+    """
 
     rule: str
     name: Text
     recent: Array
     past: Array
-    spread: Array
+    history: np.ndarray[Any, Any]
+    scale: Callable[[np.ndarray[Any, Any]], Array]
     is_share: bool
 
     def show(self, value: float) -> str:
@@ -62,61 +73,61 @@ class PeerOutlier:
         city = City(block, context)
         if not city.size or len(city.days) <= self.config.recent_days:
             return []
-        able, recent_days, past_days = self._able(city)
-        rows = np.flatnonzero(able)
-        if not len(rows):
-            return []
         groups = Peers(city)
-        hourly = city.hourly_of(rows)
-        hourly[~city.valid[rows]] = np.nan
         found: dict[int, Finding] = {}
-        for quantity in self._quantities(city, rows, hourly, recent_days, past_days):
+        for quantity in self._quantities(city):
             for row, finding in self._outliers(city, groups, quantity):
                 if row not in found or finding.score > found[row].score:
                     found[row] = finding
         return in_order(found.values())
 
-    def _able(self, city: City) -> tuple[Bools, Bools, Bools]:
-        recent = np.zeros(len(city.days), dtype=bool)
-        recent[-self.config.recent_days :] = True
-        recent, past = recent & city.work, ~recent & city.work
-        able = city.valid[:, recent].sum(axis=1) >= self.config.min_recent
-        able &= city.valid[:, past].sum(axis=1) >= self.config.min_past
-        return able, recent, past
-
-    def _quantities(self, city: City, rows: Rows, hourly: Array, recent: Bools, past: Bools) -> list[_Quantity]:
-        """Load per contract kVA (log) and night share (log-odds), with the own past's median and spread."""
-        kva = city.number("contract_kva")[rows]
+    def _quantities(self, city: City) -> list[_Quantity]:
+        """Load per contract kVA (log) and night share (log-odds). NaN for who is too small or has too few days."""
+        cfg = self.config
+        lately = np.arange(len(city.days)) >= len(city.days) - cfg.recent_days
+        recent, past = lately & city.work, ~lately & city.work
+        hourly = np.maximum(city.hourly, 0)
+        now_kw = median(hourly[:, recent])
+        with np.errstate(invalid="ignore"):
+            able = now_kw >= cfg.min_kw
+        able &= city.valid[:, recent].sum(axis=1) >= cfg.min_recent
+        able &= city.valid[:, past].sum(axis=1) >= cfg.min_past
+        kva = city.number("contract_kva")
         with np.errstate(divide="ignore", invalid="ignore"):
-            per_kva = np.log(np.maximum(hourly, 0) / kva[:, None] + self.config.kwh_per_kva_floor)
-            night = np.maximum(city.daily("night_kw", rows), 0) / (3 * np.maximum(hourly, 0))
-        per_kva[~(kva > 0)] = np.nan
-        running = median(hourly[:, recent]) >= self.config.min_kw
-        answer = []
-        for rule, name, values, is_share in (
-            ("load_per_capacity", Text("单位容量负荷(kW/kVA)", "load per contract capacity (kW/kVA)"), per_kva, False),
-            ("night_share_jump", Text("夜间 22–6 点用电占比", "share of energy in 22:00–06:00"), logit(night), True),
-        ):
-            middle, now = median(values[:, past]), median(values[:, recent])
-            spread = np.maximum(sigma(values[:, past], middle), self.config.sd_floor)
-            now[~running] = np.nan
-            whole = [np.full(city.size, np.nan) for _ in range(3)]
-            for target, source in zip(whole, (now, middle, spread), strict=True):
-                target[rows] = source
-            answer.append(_Quantity(rule, name, whole[0], whole[1], whole[2], is_share))
-        return answer
+            per_kva = np.where(kva > 0, 1 / kva, np.nan).astype(np.float32)
+            night = np.maximum(city.daily("night_kw"), 0) / (3 * hourly)
+
+        def quantity(
+            rule: str, name: Text, values: np.ndarray[Any, Any], scale: Callable[[np.ndarray[Any, Any]], Array]
+        ) -> _Quantity:
+            history = values[:, past]
+            # both scales are monotone: the median may be taken before them
+            now, then = scale(median(values[:, recent])), scale(median(history))
+            now[~able] = np.nan
+            return _Quantity(rule, name, now, then, history, scale, scale is logit)
+
+        floor = cfg.kw_per_kva_floor
+        return [
+            quantity(
+                "load_per_capacity",
+                Text("单位容量负荷(kW/kVA)", "load per contract capacity (kW/kVA)"),
+                hourly * per_kva[:, None],
+                lambda v: np.asarray(np.log(v + floor), dtype=np.float64),
+            ),
+            quantity("night_share_jump", Text("夜间 22–6 点用电占比", "share of energy in 22:00–06:00"), night, logit),
+        ]
 
     def _outliers(self, city: City, groups: Peers, q: _Quantity) -> list[tuple[int, Finding]]:
         cfg = self.config
         change = q.recent - q.past
         with np.errstate(invalid="ignore"):
-            rows = np.flatnonzero((change > cfg.min_change) & (change > cfg.own_z * q.spread))
+            rows = np.flatnonzero(change > cfg.min_change)
         if not len(rows):
             return []
         needed = round(1 / (1 - cfg.peer_rank))  # a group must be large enough for the quantile to exist in it
         now, common = groups.place(q.recent, rows, needed), groups.place(change, rows)
         net = change[rows] - np.nan_to_num(common.middle)
-        z = net / q.spread[rows]
+        z = net / np.maximum(sigma(q.scale(q.history[rows]), q.past[rows]), cfg.sd_floor)
         with np.errstate(invalid="ignore"):
             keep = map(int, np.flatnonzero((net > cfg.min_change) & (z > cfg.own_z) & (now.rank >= cfg.peer_rank)))
         answer = []
