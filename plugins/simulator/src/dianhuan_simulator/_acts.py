@@ -77,7 +77,7 @@ def _relocation(s: Story, at: Scene) -> Curve:
     f, source = at.folk, int(s.values["source"])
     works = {"workday": 1.0, "saturday": f.saturday[source], "sunday": f.sunday[source], "holiday": f.holiday[source]}
     row = np.asarray(at.library[int(f.shape_row[source]) + int(at.tonight[1] * VARIANTS)], dtype=np.float64)
-    return s.values["level"] * float(f.kw[source]) * float(works[at.day.kind]) * row
+    return np.asarray(s.values["level"] * float(f.kw[source]) * float(works[at.day.kind]) * row)
 
 
 def _caretaker(s: Story, at: Scene) -> Curve:
@@ -85,7 +85,7 @@ def _caretaker(s: Story, at: Scene) -> Curve:
 
 
 def _dismantling(s: Story, at: Scene) -> Curve:
-    return s.values["level"] * float(at.folk.kw[s.entity]) * window(8, 17.5, 0.4) * (0.5 + at.tonight[1])
+    return s.values["level"] * float(at.folk.kw[s.entity]) * window(8, 17.5, 0.4) * (0.5 + float(at.tonight[1]))
 
 
 ACTS: dict[str, Callable[[Story, Scene], Curve]] = {
