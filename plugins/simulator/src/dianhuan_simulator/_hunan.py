@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from dianhuan_simulator._block import Block, Surroundings
 from dianhuan_simulator._digits import lines
@@ -25,7 +26,6 @@ from dianhuan_simulator._registers import (
     grid_names,
     industries,
     outage_rows,
-    shared_links,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def write_hunan(
     wanted = list(city.days if days is None else days)
     grid = out / "grid"
     grid.mkdir(parents=True, exist_ok=True)
-    written = write_registers(city, out, REGISTER_FILES, {"account_link": shared_links(city)})
+    tables = city.registers()
+    links = tables["account_link"]
+    shared = {"account_link": links.filter(pc.is_valid(links["share"]))}
+    written = write_registers(city, out, {name: tables[name] for name in REGISTER_FILES} | shared)
     pending: dict[date, list[bytes]] = {}
     for day in _with_lead(city, wanted):
         tag = f"{day:%Y%m%d}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dianhuan_sdk import LOCAL_ZONE
 from dianhuan_simulator._block import Block
@@ -237,12 +236,6 @@ def _shared(city: City, block: Block, links: pa.Table) -> pa.Table:
         },
     )
     return pa.concat_tables([links, tenants])
-
-
-def shared_links(city: City) -> pa.Table:
-    """Only the links with a share: what no archive file can say."""
-    table = registers(city)["account_link"]
-    return table.filter(pc.is_valid(table["share"]))
 
 
 def _permits(city: City, block: Block) -> pa.Table:
