@@ -1,0 +1,241 @@
+"""Reads for doors and plugins: whole tables as Arrow streams, and pages with filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from dianhuan_hub.store._engine import Connection, Engine, arrow, one
+from dianhuan_hub.store._missing import nan_to_contract, store_to_nan
+from dianhuan_hub.store._schema import RESULT_TABLES, quoted
+from dianhuan_sdk import FEATURES, InputError
+from dianhuan_standards import REGISTERS, TABLES
+
+_DAY_COLUMN: Mapping[str, str] = {
+    "load_curve": "day",
+    "feature_day": "day",
+    "finding": "day",
+    "warning": "day",
+    "case": "day",
+    "calendar": "day",
+    "run": "day",
+    "cold_day": "day",
+}
+
+_OWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "load": (
+        "load_id",
+        "plugin",
+        "plugin_version",
+        "stream",
+        "source",
+        "sha256",
+        "raw_ref",
+        "started_at",
+        "committed_at",
+        "accepted",
+        "quarantined",
+        "unchanged",
+        "corrected",
+    ),
+    "quarantine": (
+        "quarantine_id",
+        "load_id",
+        "table_name",
+        "row_no",
+        "code",
+        "detail",
+        "payload",
+        "in_contract_form",
+        "state",
+        "replayed_by",
+    ),
+    "cursor": ("source", "stream", "position", "load_id", "moved_at"),
+    "run": ("run_id", "day", "started_at", "seconds", "entities", "models", "config"),
+    "case_event": ("case_id", "seq", "at", "actor", "state", "note"),
+    "audit": ("at", "actor", "purpose", "action", "subject", "detail"),
+    "cold_day": ("day", "file", "rows", "bytes", "sha256", "sealed_at"),
+}
+_VIEWS: Mapping[str, str] = {
+    "load_curve": "(SELECT p.metering_point_id, c.* FROM curve c JOIN point_ordinal p USING (mp))",
+    "feature_day": "(SELECT o.entity_id, f.* FROM feature_day f JOIN entity_ordinal o USING (ent))",
+}
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """The columns of a readable table.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    if table in REGISTERS or table in RESULT_TABLES or table == "load_curve":
+        return (*(f.name for f in TABLES[table].fields), "load_id")[: None if table not in RESULT_TABLES else -1]
+    if table == "feature_day":
+        return ("entity_id", "day", "linked", "present", *(f.name for f in FEATURES))
+    if table in _OWN_COLUMNS:
+        return _OWN_COLUMNS[table]
+    known = sorted([*TABLES, "feature_day", *_OWN_COLUMNS])
+    raise InputError(f"no table {table!r}", expected=f"one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Query:
+    """Conditions on one table, joined by *and*.
+
+    Args:
+        table: a readable table.
+        equals: column → value, or a list of values.
+        prefix: column → text that the value starts with; a list means any of them.
+        start, end: days [start, end) on the table's day column.
+        division, industry: prefixes on the enterprise's division and industry codes; lists mean any of them.
+    """
+
+    table: str
+    equals: Mapping[str, object] = field(default_factory=dict)
+    prefix: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    start: date | None = None
+    end: date | None = None
+    division: Sequence[str] | None = None
+    industry: Sequence[str] | None = None
+
+    def sql(self) -> tuple[str, list[Any]]:
+        """`FROM … WHERE …` with its parameters."""
+        columns = columns_of(self.table)
+        parts: list[str] = []
+        values: list[Any] = []
+
+        def known(name: str) -> str:
+            if name not in columns:
+                raise InputError(f"{self.table} has no column {name!r}", expected=f"one of {', '.join(columns)}")
+            return quoted(name)
+
+        for name, value in self.equals.items():
+            column = known(name)
+            if isinstance(value, (list, tuple)):
+                parts.append(f"{column} IN (SELECT unnest(?))")
+                values.append(list(value))
+            else:
+                parts.append(f"{column} IS NOT DISTINCT FROM ?")
+                values.append(value)
+        for name, some in self.prefix.items():
+            parts.append(_any_prefix(known(name), some, values))
+        if self.start is not None or self.end is not None:
+            if self.table not in _DAY_COLUMN:
+                raise InputError(f"{self.table} has no day to filter by")
+            column = quoted(_DAY_COLUMN[self.table])
+            parts.append(f"{column} >= coalesce(?, {column}) AND {column} < coalesce(?, DATE '9999-01-01')")
+            values += [self.start, self.end]
+        wanted = {"division": self.division, "industry": self.industry}
+        narrowed = {name: some for name, some in wanted.items() if some is not None}
+        if narrowed:
+            known("entity_id")
+            inner = " AND ".join(_any_prefix(name, some, values) for name, some in narrowed.items())
+            parts.append(f"entity_id IN (SELECT entity_id FROM entity WHERE {inner})")
+        source = _VIEWS.get(self.table, quoted(self.table))
+        return f"FROM {source}" + (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+
+
+def _any_prefix(column: str, some: str | Sequence[str], values: list[Any]) -> str:
+    prefixes = [some] if isinstance(some, str) else list(some)
+    values += prefixes
+    return "(" + (" OR ".join(f"starts_with({column}, ?)" for _ in prefixes) or "false") + ")"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows of one page, and whether more follow."""
+
+    rows: list[dict[str, Any]]
+    more: bool
+
+
+def read_page(
+    engine: Engine, query: Query, *, order: Sequence[tuple[str, bool]], limit: int, after: Sequence[Any] | None = None
+) -> Page:
+    """A page by keyset.
+
+    Args:
+        order: (column, descending) in order; together they should be unique.
+        limit: rows at most.
+        after: values of the order columns of the last row of the page before.
+    """
+    columns = columns_of(query.table)
+    source, values = query.sql()
+    if after is not None:
+        source += " AND " if " WHERE " in source else " WHERE "
+        source += _after(order, after, values)
+    ordering = ", ".join(f"{quoted(c)} {'DESC' if down else 'ASC'}" for c, down in order)
+    select = ", ".join(quoted(c) for c in columns)
+    with engine.cursor() as con:
+        table = arrow(con, f"SELECT {select} {source} ORDER BY {ordering} LIMIT {limit + 1}", values)
+    rows = table.to_pylist()
+    return Page(rows[:limit], len(rows) > limit)
+
+
+def _after(order: Sequence[tuple[str, bool]], after: Sequence[Any], values: list[Any]) -> str:
+    alternatives = []
+    for i, (column, down) in enumerate(order):
+        equal = [f"{quoted(c)} = ?" for c, _ in order[:i]]
+        values += [*after[:i], after[i]]
+        alternatives.append("(" + " AND ".join([*equal, f"{quoted(column)} {'<' if down else '>'} ?"]) + ")")
+    return "(" + " OR ".join(alternatives) + ")"
+
+
+def read_count(engine: Engine, query: Query) -> int:
+    """Number of rows that meet the conditions."""
+    source, values = query.sql()
+    with engine.cursor() as con:
+        row = one(con, f"SELECT count(*) {source}", values)
+    return int(row[0]) if row else 0
+
+
+def read_groups(engine: Engine, query: Query, by: str) -> list[tuple[str | None, int]]:
+    """Counts by a column of the table, or by `division` or `industry` of the enterprise, largest first."""
+    source, values = query.sql()
+    if by in ("division", "industry"):
+        select = f"SELECT e.{by}, count(*) FROM (SELECT entity_id {source}) t LEFT JOIN entity e USING (entity_id)"
+    else:
+        if by not in columns_of(query.table):
+            raise InputError(f"{query.table} has no column {by!r}", expected=", ".join(columns_of(query.table)))
+        select = f"SELECT {quoted(by)}::VARCHAR, count(*) {source}"
+    with engine.cursor() as con:
+        return con.execute(f"{select} GROUP BY 1 ORDER BY 2 DESC, 1", values).fetchall()
+
+
+def read_stream(engine: Engine, query: Query, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+    """Rows as an Arrow stream; `load_curve` comes in contract form. The stream owns its cursor until it ends."""
+    every = columns_of(query.table)
+    wanted = tuple(columns) if columns is not None else every
+    for name in wanted:
+        if name not in every:
+            raise InputError(f"{query.table} has no column {name!r}", expected=f"one of {', '.join(every)}")
+    source, values = query.sql()
+    extra = ["missing"] if query.table == "load_curve" and "kw" in wanted else []
+    select = ", ".join(quoted(c) for c in [*wanted, *extra])
+    cursor = engine.cursor()
+    con = cursor.__enter__()
+    reader = con.sql(f"SELECT {select} {source}", params=values).to_arrow_reader(65_536)
+    schema = reader.schema
+    if extra:
+        contract = TABLES["load_curve"].schema
+        schema = pa.schema([contract.field("kw") if n == "kw" else schema.field(n) for n in wanted])
+    return pa.RecordBatchReader.from_batches(schema, _batches(con, reader, schema, bool(extra)))
+
+
+def _batches(
+    con: Connection, reader: pa.RecordBatchReader, schema: pa.Schema, curves: bool
+) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in reader:
+            if not curves:
+                yield batch
+                continue
+            kw = nan_to_contract(store_to_nan(batch.column("kw"), batch.column("missing")))
+            yield pa.record_batch([kw if n == "kw" else batch.column(n) for n in schema.names], schema=schema)
+    finally:
+        reader.close()
+        con.close()
