@@ -64,6 +64,21 @@ def test_knobs_merge_and_refuse(tmp_path):
         load_knobs(tmp_path / "none.yaml")
 
 
+def test_another_province_is_another_knobs_file(tmp_path, make_city):
+    own = tmp_path / "own.yaml"
+    gone = ", ".join(f"'{code}': null" for code in load_knobs().divisions)
+    own.write_text(
+        f"place: {{province: 江西省, city: 萍乡市}}\n"
+        f"divisions: {{{gone}, '360302': {{name: 安源区, share: 1, lon: 113.87, lat: 27.62}}}}\n"
+        "tariff: [{since: 2000-01-01, valley: [[22, 24], [0, 6]]}]\n",
+        "utf-8",
+    )
+    entity = make_city(entities=50, days=1, knobs=own).registers()["entity"]
+    assert set(entity["division"].to_pylist()) == {"360302"}
+    assert all(code[2:6] == "3603" for code in entity["uscc"].to_pylist())
+    assert all(address.startswith("江西省萍乡市安源区") for address in entity["address"].to_pylist())
+
+
 def test_calendar_knows_makeup_days_and_the_statutory_ones_of_later_years():
     festivals = load_knobs().spring_festivals
     assert city_day(date(2026, 10, 1), festivals).kind == "holiday"

@@ -53,7 +53,17 @@ def test_rates_near_the_knobs(make_city):
     assert set(registers["permit"]["permit_class"].to_pylist()) == {"key", "simplified", "registered"}
     wanted = {"rebound", "relocation", "night_only", "hidden_workshop", "before_acceptance", "overload"}
     wanted |= {"caretaker", "dismantling", "new_legal_tenant", "commissioning", "construction_load", "legal_expansion"}
-    wanted |= {"cold_store", "ev_depot", "telecom", "street_lighting", "bakery", "dewatering_pump", "dead_meter_zero"}
+    wanted |= {
+        "valley_switch",
+        "night_food",
+        "cold_store",
+        "ev_depot",
+        "telecom",
+        "street_lighting",
+        "bakery",
+        "dewatering_pump",
+        "dead_meter_zero",
+    }
     assert wanted <= set(truth)
 
 

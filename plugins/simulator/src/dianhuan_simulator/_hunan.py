@@ -203,7 +203,7 @@ def _archive_rows(city: City, block: Block, rows: Ints, offset: int, owner: Ints
     leaves = np.where(owner == p.owner[rows], np.minimum(p.moved[rows], p.closed[rows]), p.closed[rows])
     fields = zip(
         p.account[rows].tolist(),
-        _file_names(entity_names(city, block, owner), p.mismatch[rows].tolist()),
+        _file_names(city.knobs.place.city, entity_names(city, block, owner), p.mismatch[rows].tolist()),
         np.where(p.no_code[rows], b"", block.folk.uscc[owner]).astype(str).tolist(),
         addresses(city, block, owner),
         [city.divisions[d] for d in block.folk.division[owner].tolist()],
@@ -234,10 +234,10 @@ def _archive_rows(city: City, block: Block, rows: Ints, offset: int, owner: Ints
     ]  # fmt: skip
 
 
-def _file_names(right: list[str], mismatch: list[bool]) -> list[str]:
+def _file_names(place: str, right: list[str], mismatch: list[bool]) -> list[str]:
     """Names as the grid company has them: some without the city's name, some with a suffix of their own."""
     return [
-        (name.removeprefix("株洲市") if len(name) % 2 else name + "(老厂)") if wrong else name
+        (name.removeprefix(place) if len(name) % 2 else name + "(老厂)") if wrong else name
         for name, wrong in zip(right, mismatch, strict=True)
     ]
 

@@ -57,7 +57,7 @@ def entity_names(city: City, block: Block, rows: Ints) -> list[str]:
     nouns = [p.noun for p in city.profiles]
     return names(
         [
-            "株洲市" if c and n % 3 else places[d]
+            city.knobs.place.city if c and n % 3 else places[d]
             for c, n, d in zip(f.company[rows].tolist(), f.code[rows].tolist(), f.division[rows].tolist(), strict=True)
         ],
         [nouns[p] for p in f.profile[rows].tolist()],
@@ -78,8 +78,9 @@ def addresses(city: City, block: Block, rows: Ints) -> list[str]:
     """Addresses of these entities."""
     f = block.folk
     places = [d.name for d in city.knobs.divisions.values()]
+    where = city.knobs.place.province + city.knobs.place.city
     return [
-        f"湖南省株洲市{places[d]}{ROADS[c % len(ROADS)]}{c // 11 % 999 + 1}号"
+        f"{where}{places[d]}{ROADS[c % len(ROADS)]}{c // 11 % 999 + 1}号"
         for d, c in zip(f.division[rows].tolist(), f.code[rows].tolist(), strict=True)
     ]
 
