@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 
 from dianhuan_sdk import CURVE_TYPE
@@ -32,6 +33,22 @@ def test_an_absurd_curve_is_found_beside_rows_without_a_curve() -> None:
     found = {r.code: r.rows.tolist() for r in TABLES["load_curve"].check(batch)}
     assert found == {"no_content": [4], "absurd_value": [2]}
     assert [r.rows.tolist() for r in TABLES["load_curve"].check(batch[2:4])] == [[0]]
+
+
+def test_what_lies_under_a_null_is_not_looked_at() -> None:
+    values = np.full(2 * 96, 1.0, dtype=np.float32)
+    values[5] = 9e9
+    values[100] = -9e9
+    kw = pa.FixedSizeListArray.from_arrays(pa.array(values, mask=np.arange(192) == 5), 96)
+    batch = _curves([None, None], [None, None]).set_column(2, "kw", kw)
+    assert [(r.code, r.rows.tolist()) for r in TABLES["load_curve"].check(batch)] == [("absurd_value", [1])]
+    assert TABLES["load_curve"].check(batch[:1]) == []
+
+
+def test_a_missing_point_is_null_and_nan_is_refused() -> None:
+    nan: list[float | None] = [1.0] * 95 + [float("nan")]
+    batch = _curves([None, [1.0] * 95 + [None], nan], [10.0, None, None])
+    assert [(r.code, r.rows.tolist()) for r in TABLES["load_curve"].check(batch)] == [("not_a_number", [2])]
 
 
 def test_an_empty_batch_passes_every_table() -> None:

@@ -24,7 +24,8 @@ ARCHIVE = f"""统一社会信用代码,户名,用电地址,区划,行业分类,�
 {CODE},区划错,石峰区,4302,C3212,,
 local-1,日期错,石峰区,430204,C3212,1998年13月1日,
 {CODE},又一行,"石峰区,
-清水塘",430204,C3212,1998年5月1日,
+清水塘",430204,C3212,1998/5/1 0:00:00,
+{CODE},有钟点,石峰区,430204,C3212,1998/5/1 8:00,
 """
 
 
@@ -33,13 +34,14 @@ def test_a_chinese_archive_row_by_row(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "档案.csv"
     path.write_bytes(ARCHIVE.encode(encoding))
     report = validate_file(path)
-    assert (report.table, report.rows, report.refused, report.ok) == ("entity", 7, 5, False)
+    assert (report.table, report.rows, report.refused, report.ok) == ("entity", 8, 6, False)
     assert [(r.row, r.column, r.code, r.value) for r in report.refusals] == [
         (2, "uscc", "bad_check_digit", "91430000183764483X"),
         (3, "name", "missing_value", ""),
         (4, "", "wrong_columns", ""),
         (5, "division", "bad_form", "4302"),
         (6, "opened_on", "unreadable_value", "1998年13月1日"),
+        (8, "opened_on", "unreadable_value", "1998/5/1 8:00"),
     ]
     assert report.columns["entity_id"] == report.columns["uscc"] == "统一社会信用代码"
     assert report.columns["address"] == "用电地址"
@@ -128,6 +130,7 @@ def test_the_list_of_refusals_is_bounded_and_the_counts_are_not(tmp_path: Path) 
         ("x.csv", b"\xff\xfe\x00\xff", "neither UTF-8 nor GB18030"),
         ("x.csv", b"a,b\n1,2\n", "fits no standard table"),
         ("x.parquet", b"PAR1 this is none", "cannot be read"),
+        ("x.csv", b"a" * 200_000, "cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_checked_says_why(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -135,6 +138,25 @@ def test_a_file_that_cannot_be_checked_says_why(tmp_path: Path, name: str, conte
     path.write_bytes(content)
     with pytest.raises(InputError, match=words):
         validate_file(path)
+
+
+def test_parquet_columns_of_other_types(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    days = {"day": pa.array([20260101, 20260230]), "kind": pa.array(["holiday", "holiday"]).dictionary_encode()}
+    pq.write_table(pa.table(days), path)
+    assert [(r.row, r.code, r.value) for r in validate_file(path, "calendar").refusals] == [
+        (2, "unreadable_value", "20260230")
+    ]
+    pq.write_table(pa.table({"day": pa.array([{"a": 1}]), "kind": ["holiday"]}), path)
+    with pytest.raises(InputError, match=r"column 'day'.*struct"):
+        validate_file(path, "calendar")
+
+
+def test_a_hostile_curve_text_is_a_refused_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    bad = ["[" * 5000, "[1]", "{}", "[" + ",".join(["true"] * 96) + "]", "[" + ",".join(["1e999"] * 96) + "]"]
+    path.write_text("metering_point_id,day,kw\n" + "".join(f'm,2026-01-01,"{text}"\n' for text in bad))
+    assert [r.code for r in validate_file(path, "load_curve").refusals] == ["unreadable_value"] * len(bad)
 
 
 def test_a_missing_file_an_unknown_table_and_a_missing_column_say_why(tmp_path: Path) -> None:

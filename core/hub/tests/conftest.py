@@ -1,15 +1,22 @@
-"""Builds plugins as real distributions: a package, its plugin.toml and a dist-info folder on sys.path."""
+"""Plugins built as real distributions on sys.path; a real store in a temporary folder, and short ways to fill it."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from dianhuan_hub.kernel.config import HubConfig, load_config, write_template
+from dianhuan_hub.store import CurveRows, LoadInfo, RegisterRows, Store, Unit, UnitReceipt, day_number
+from dianhuan_sdk import daily_features
+from dianhuan_standards import TABLES
 
 Build = Callable[..., str]
 
@@ -101,3 +108,94 @@ def hub(tmp_path: Path) -> HubConfig:
     """A hub's configuration in a folder of its own."""
     write_template(tmp_path / "hub" / "hub.toml", "株洲市", "430200")
     return load_config(tmp_path / "hub", {})
+
+
+NOW = datetime(2026, 3, 31, 22, 30, tzinfo=UTC)
+VALLEY = np.arange(96) < 24
+
+
+def make_store(folder: Path) -> Store:
+    return Store(folder, lambda kw, _: daily_features(kw, VALLEY), lambda: NOW)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = make_store(tmp_path / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reopen() -> Callable[[Path], Store]:
+    return make_store
+
+
+@pytest.fixture
+def info() -> LoadInfo:
+    return LoadInfo("test", "1", "stream", "file", "", "", NOW)
+
+
+@pytest.fixture
+def rows() -> Callable[..., RegisterRows]:
+    """`rows("entity", entity_id=[...], name=[...])`: rows of a register."""
+
+    def make(table: str, **columns: list[Any]) -> RegisterRows:
+        contract = TABLES[table]
+        size = len(next(iter(columns.values())))
+        arrays = [
+            pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(size, f.type) for f in contract.fields
+        ]
+        return RegisterRows(contract, pa.table(arrays, names=[f.name for f in contract.fields]))
+
+    return make
+
+
+@pytest.fixture
+def curve_rows() -> Callable[..., CurveRows]:
+    """`curve_rows(day, {ordinal: kW of shape (96,) or a number})`."""
+
+    def make(day: date, values: dict[int, Any]) -> CurveRows:
+        mp = np.array(sorted(values), np.int32)
+        kw = np.stack([np.broadcast_to(np.asarray(values[int(m)], np.float32), 96) for m in mp])
+        size = len(mp)
+        return CurveRows(
+            mp,
+            np.full(size, day_number(day), np.int32),
+            np.array(kw),
+            np.full(size, 96, np.uint8),
+            np.full(size, np.nan),
+            np.arange(1, size + 1),
+        )
+
+    return make
+
+
+@pytest.fixture
+def put(info: LoadInfo) -> Callable[..., UnitReceipt]:
+    """`put(store, curves)` or `put(store, registers=[…])`: commit as intake does."""
+
+    def commit(store: Store, curves: CurveRows | None = None, **more: Any) -> UnitReceipt:
+        sums = store.prepare(curves) if curves is not None else ()
+        return store.commit(Unit(info, curves=curves, sums=sums, **more))
+
+    return commit
+
+
+@pytest.fixture
+def city(store: Store, rows: Any, put: Any) -> Store:
+    """Three enterprises: E1 with accounts A1 and A2, E2 with A3, E3 with A4 from 10 March on (E2's before)."""
+    put(
+        store,
+        registers=[
+            rows("entity", entity_id=["E1", "E2", "E3"], name=["一", "二", "三"], division=["430202"] * 2 + ["430281"]),
+            rows("metering_point", metering_point_id=["M1", "M2", "M3", "M4"], account_no=["A1", "A2", "A3", "A4"]),
+            rows(
+                "account_link",
+                account_no=["A1", "A2", "A3", "A4", "A4"],
+                entity_id=["E1", "E1", "E2", "E2", "E3"],
+                valid_from=[date(2026, 1, 1)] * 4 + [date(2026, 3, 10)],
+                valid_to=[None, None, None, date(2026, 3, 10), None],
+            ),
+        ],
+    )
+    return store

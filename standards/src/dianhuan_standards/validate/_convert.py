@@ -72,11 +72,23 @@ def to_contract(raw: Raw, contract: TableContract, source: str) -> Rows:
     arrays, unreadable = [], {}
     for f in contract.fields:
         if f.name in plan:
-            values, unreadable[f.name] = _typed(raw.columns[plan[f.name]], f)
+            values, unreadable[f.name] = _read_column(raw, plan[f.name], f, source)
         else:
             values = pa.nulls(len(raw.rows), f.type)
         arrays.append(values)
     return Rows(pa.RecordBatch.from_arrays(arrays, names=[f.name for f in contract.fields]), unreadable, plan)
+
+
+def _read_column(raw: Raw, place: int, f: Field, source: str) -> Converted:
+    column = raw.columns[place]
+    try:
+        return _typed(column, f)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"column {raw.headers[place]!r} of {source} has the type {column.type}: {error}",
+            expected=f"{f.type} or text for {f.name} ({f.zh})",
+            hint="write the column in a plain type",
+        ) from error
 
 
 def _typed(column: pa.Array, f: Field) -> Converted:
@@ -114,7 +126,7 @@ def _each(texts: pa.Array, parse: Callable[[str], Any], kind: pa.DataType) -> Co
     for text in distinct.dictionary.to_pylist():
         try:
             values.append(parse(text))
-        except (ValueError, KeyError, OverflowError, pa.ArrowInvalid):
+        except (ValueError, KeyError, OverflowError, RecursionError, pa.ArrowInvalid):
             values.append(None)
     found = pa.array(values, kind).take(distinct.indices)
     bad = pc.and_(pc.is_valid(texts), pc.is_null(found))
@@ -141,7 +153,7 @@ def _day(text: str) -> date:
             return datetime.strptime(text, form).date()  # noqa: DTZ007 - a civil day has no zone
         except ValueError:
             continue
-    stamp = datetime.fromisoformat(text)
+    stamp = _stamp(text)
     if (stamp.hour, stamp.minute, stamp.second) != (0, 0, 0):
         raise ValueError(text)
     return stamp.date()
@@ -149,14 +161,15 @@ def _day(text: str) -> date:
 
 def _instant(text: str) -> datetime:
     """An instant; without offset it is civil time of Asia/Shanghai."""
-    try:
-        stamp = datetime.fromisoformat(text)
-    except ValueError:
-        stamp = _civil_time(text)
+    stamp = _stamp(text)
     return (stamp if stamp.tzinfo else stamp.replace(tzinfo=LOCAL_ZONE)).astimezone(UTC)
 
 
-def _civil_time(text: str) -> datetime:
+def _stamp(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
     for day in _DAYS:
         for clock in _CLOCKS:
             try:

@@ -43,7 +43,7 @@ def read_file(path: Path) -> Raw:
     """
     try:
         return _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, csv.Error, pa.ArrowException) as error:
         raise InputError(
             f"{path.name} cannot be read: {error}",
             expected="a CSV file with a header (UTF-8 or GB18030), or a Parquet file",

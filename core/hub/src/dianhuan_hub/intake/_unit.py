@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dianhuan_hub.intake._check import Checked, Payload, refused_rows
-from dianhuan_hub.store import QUARANTINE_SCHEMA, CurveRows, Topology, concatenated, nan_to_contract
+from dianhuan_hub.store import QUARANTINE_SCHEMA, CurveRows, RegisterRows, Topology, concatenated, nan_to_contract
 from dianhuan_sdk import ROW_COLUMN, Refusal, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
@@ -17,7 +17,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self._curves: list[CurveRows] = []
-        self._registers: dict[str, list[pa.Table]] = {}
+        self._registers: dict[tuple[str, bool], list[pa.Table]] = {}
         self._refused: list[pa.Table] = []
 
     def add(self, checked: Checked) -> None:
@@ -25,7 +25,7 @@ class Gathered:
         if checked.curves is not None and len(checked.curves):
             self._curves.append(checked.curves)
         if checked.register is not None and checked.register[1].num_rows:
-            self._registers.setdefault(checked.register[0].name, []).append(checked.register[1])
+            self._registers.setdefault((checked.register[0].name, checked.only_new), []).append(checked.register[1])
         if checked.refused.num_rows:
             self._refused.append(checked.refused)
 
@@ -69,16 +69,17 @@ class Gathered:
             self._refused.append(refused_rows("load_curve", batch, rows.row_no[where], refusal, payload))
         return rows.take(np.flatnonzero(keep))
 
-    def registers(self, payload: Payload) -> list[tuple[TableContract, pa.Table]]:
+    def registers(self, payload: Payload) -> list[RegisterRows]:
         """Register rows of unique key, tables in an order in which no row refers to a later table.
 
         Of several rows with one key the first stays; later ones that differ go to quarantine.
         """
         out = []
-        for name in REGISTERS:
-            if name in self._registers:
-                contract = TABLES[name]
-                out.append((contract, self._unique(contract, pa.concat_tables(self._registers[name]), payload)))
+        for key in ((name, only_new) for name in REGISTERS for only_new in (False, True)):
+            if key in self._registers:
+                contract = TABLES[key[0]]
+                rows = self._unique(contract, pa.concat_tables(self._registers[key]), payload)
+                out.append(RegisterRows(contract, rows, only_new=key[1]))
         return out
 
     def _unique(self, contract: TableContract, rows: pa.Table, payload: Payload) -> pa.Table:

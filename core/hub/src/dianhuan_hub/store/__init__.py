@@ -3,7 +3,7 @@
 from dianhuan_hub.store._backup import backup, restore
 from dianhuan_hub.store._block import CityBlock
 from dianhuan_hub.store._cold import COLD_SCHEMA, ColdTier, dequantize, quantize
-from dianhuan_hub.store._curves import CurveRows, concatenated, curve_days
+from dianhuan_hub.store._curves import CurveRows, concatenated, curve_days, newest_day
 from dianhuan_hub.store._engine import Connection, Engine, StoreError
 from dianhuan_hub.store._loads import (
     QUARANTINE_SCHEMA,
@@ -14,8 +14,9 @@ from dianhuan_hub.store._loads import (
     read_cursor,
     read_state,
 )
-from dianhuan_hub.store._missing import curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
+from dianhuan_hub.store._missing import FloatArray, curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
 from dianhuan_hub.store._reads import Page, Query, columns_of, read_count, read_groups, read_page, read_stream
+from dianhuan_hub.store._registers import RegisterRows
 from dianhuan_hub.store._results import RunInfo, forget_findings, open_cases, put_case_event, put_results, put_run
 from dianhuan_hub.store._store import DaySums, Store, Unit, UnitReceipt
 from dianhuan_hub.store._topology import Topology, day_number
@@ -29,9 +30,11 @@ __all__ = [
     "CurveRows",
     "DaySums",
     "Engine",
+    "FloatArray",
     "LoadInfo",
     "Page",
     "Query",
+    "RegisterRows",
     "RunInfo",
     "Store",
     "StoreError",
@@ -48,6 +51,7 @@ __all__ = [
     "forget_findings",
     "nan_to_contract",
     "nan_to_store",
+    "newest_day",
     "open_cases",
     "open_quarantine",
     "payload_json",

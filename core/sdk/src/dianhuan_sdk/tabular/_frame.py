@@ -22,6 +22,8 @@ class Rejects:
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, str, str, str]] = []
+        self.ignored = 0
+        """Rows that the mapping does not want."""
 
     def __len__(self) -> int:
         return len(self._rows)

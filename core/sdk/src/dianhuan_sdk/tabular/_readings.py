@@ -56,7 +56,8 @@ class Readings:
         """A number for each meter name."""
         distinct = meters.dictionary_encode()
         own = [self._names.setdefault(name, len(self._names)) for name in distinct.dictionary.to_pylist()]
-        return np.asarray(own, dtype=np.int32)[distinct.indices.to_numpy(zero_copy_only=False)]
+        codes: Codes = np.asarray(own, dtype=np.int32)[distinct.indices.to_numpy(zero_copy_only=False)]
+        return codes
 
     def add(self, codes: Codes, seconds: IntArray, absolute: Bools, values: Doubles, rows: IntArray) -> None:
         """Readings: stamps are seconds of the epoch where `absolute`, else of the wall clock."""
