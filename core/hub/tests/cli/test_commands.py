@@ -151,6 +151,31 @@ def test_hostile_plugin_doctor_survives_what_it_looks_at(
     assert lines(*here, "plugin", "list")["good"]["state"] == "LOADED"
 
 
+def test_plugin_test_runs_the_conformance_kit(
+    run: Run, plugin: Build, model_code: Callable[[str], str], tmp_path: Path
+) -> None:
+    toml = '[[plugin]]\nid = "models_a"\nkind = "model"\napi = ">=1,<2"\nzh = "a"\nen = "a"\nmaintainers = ["v"]\n'
+    plugin("models_a", model_code("m91-night-only"), manifest=toml + "alarm_budget = 0.05\n")
+    code, out, err = run("plugin", "test", "models_a", "--json")
+    report = json.loads(out)
+    assert (code, report["plugin"], report["level"]) == (0, "models_a", "silver"), err
+    assert {r["check"]: r["status"] for r in report["results"]}["model.speaks"] == "todo"
+    plugin("good")
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text(
+        '[grid.good]\nstream = "load_curve"\nconfig = { path = "x" }\ndays = [2026-01-01, 2026-01-03, 2026-01-05]\n',
+        "utf-8",
+    )
+    code, out, _ = run("plugin", "test", "good", "--scenario", scenario)
+    assert code == 1
+    assert "below bronze" in out
+    assert "accepts unknown keys" in out
+    scenario.write_text('[exempt]\n"nonsense" = "x"\n', "utf-8")
+    code, _, err = run("plugin", "test", "good", "--scenario", scenario)
+    assert code == 1
+    assert "there is no check nonsense" in err
+
+
 def test_standards_list_and_show(lines: Lines, run: Run) -> None:
     assert lines("standards", "list").keys() == TABLES.keys()
     shown = lines("standards", "show", "load_curve")["load_curve"]
