@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,12 @@ DAYS = 28
 
 
 def night_town(make, **options):
+    """A fresh copy of the town; building it takes longer than scoring it."""
+    return deepcopy(built(make, **options))
+
+
+@cache
+def built(make, **options):
     town = make(**options)
     town.background(900)
     for _ in range(30):

@@ -7,7 +7,6 @@ Law: 建设项目环境保护管理条例 (State Council order 682), article 19;
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models._city import City
@@ -44,7 +43,7 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
         np.asarray(table.column(c).combine_chunks().to_numpy(zero_copy_only=False), "datetime64[D]")
         for c in ("approved_on", "accepted_on", "trial_until")
     )
-    owner = city.rows_of(pc.cast(table.column("entity_id"), city.table.column("entity_id").type))
+    owner = city.rows_of(table.column("entity_id"))
     done = np.unique(owner[(owner >= 0) & (accepted <= as_of)])
     trying = np.unique(owner[(owner >= 0) & (trial >= as_of)])
     open_ = (owner >= 0) & (approved <= as_of) & ~(accepted <= as_of)

@@ -82,9 +82,8 @@ class _Candidates:
 
     def take(self, keep: Rows) -> _Candidates:
         """The same for a choice of the candidates."""
-        placed = Placement(*(getattr(self.placed, f)[keep] for f in Placement.__slots__))
         rest = {f: getattr(self, f)[keep] for f in self.__dataclass_fields__ if f != "placed"}
-        return _Candidates(placed=placed, **rest)
+        return _Candidates(placed=self.placed.take(keep), **rest)
 
 
 class NightOnly:
@@ -132,16 +131,17 @@ class NightOnly:
 
     def _candidates(self, city: City) -> _Candidates:
         cfg = self.config
-        night, day, on = (city.daily(f) for f in ("night_kw", "day_kw", "day_on"))
+        night, day, on = (city.block.feature(f) for f in ("night_kw", "day_kw", "day_on"))
+        usable = city.valid & city.normal
         with np.errstate(invalid="ignore"):
-            nights = (night >= cfg.min_night_kw) & (night >= cfg.night_ratio * np.maximum(day, 0))
-            nights &= (on <= cfg.max_day_on) & city.normal
-        valid_days = (city.valid & city.normal).sum(axis=1)
+            nights = (night >= cfg.min_night_kw) & (night >= np.float32(cfg.night_ratio) * day)
+            nights &= (on <= cfg.max_day_on) & usable
+        valid_days = usable.sum(axis=1)
         eligible = ~city.flag("night_permitted") & ~city.where("tariff_class", lambda v: v == "ev")
         eligible &= (nights.sum(axis=1) >= cfg.min_nights) & (valid_days >= cfg.min_look_days)
         eligible &= nights[:, -cfg.recent_days :].any(axis=1)
         rows = np.flatnonzero(eligible)
-        n, v = nights[rows], (city.valid & city.normal)[rows]
+        n, v = nights[rows], usable[rows]
         only = np.where(n, night[rows], np.float32(np.nan))
         level = median(only)
         half = len(city.days) // 2
@@ -204,7 +204,9 @@ class NightOnly:
         ordinary: Text | None,
         sun: bool,
     ) -> Finding:
-        row, group = int(c.rows[i]), peers(c.placed, i)
+        row, group, one = int(c.rows[i]), peers(c.placed, i), slice(i, i + 1)
+        irregular = float(irregularity(c.active[one], c.dispersion[one], shape.jitter_h[one])[0])
+        explained = float(valley_explains(c.valley_share[one], c.active[one], c.change[one], shape.jitter_h[one])[0])
         count, valid = int(c.nights[i].sum()), int(c.valid_days[i])
         part, middle = percent(c.night_share[i]), percent(c.placed.middle[i]) if c.placed.level[i] >= 0 else "—"
         reasons = [
@@ -226,7 +228,7 @@ class NightOnly:
                     "price does not explain it",
                 )
             )
-        if irregularity(c.active, c.dispersion, shape.jitter_h)[i] >= 0.4:
+        if irregular >= 0.4:
             reasons.append(
                 Text(
                     f"夜班不规律:工作日 {percent(c.active[i])} 开机,开机时刻平均偏差 {shape.jitter_h[i]:.1f} 小时",
@@ -241,11 +243,10 @@ class NightOnly:
                     f"the share of night-only days rose by {percent(c.change[i])} in the window's second half",
                 )
             )
-        if city.known("night_permitted")[row]:
+        if city.column("night_permitted")[row].is_valid:
             reasons.append(Text("许可未含夜间生产", "the permit does not allow night work"))
         elif city.text("permit_class", row) == "none":
             reasons.append(Text("无排污许可或登记", "neither permit nor registration"))
-        explained = float(valley_explains(c.valley_share, c.active, c.change, shape.jitter_h)[i])
         counter = gap_words(gaps)
         if c.valley_share[i] >= 0.7:
             counter.append(
@@ -260,9 +261,8 @@ class NightOnly:
             counter.append(Text("白天负荷可能被光伏抵消", "PV may hide the load of the day"))
         if ordinary is not None:
             counter.append(Text(f"行业夜间用电常见:{ordinary.zh}", f"night load is ordinary for {ordinary.en}"))
-        verdict = "suspect"
-        if valid < self.config.min_valid_days:
-            verdict = "cannot_tell"
+        enough = valid >= self.config.min_valid_days
+        if not enough:
             counter.insert(
                 0,
                 Text(
@@ -275,7 +275,7 @@ class NightOnly:
             entity_id=city.entity_id(row),
             day=city.context.as_of,
             rule="night_only",
-            verdict="cannot_tell" if verdict == "cannot_tell" else "suspect",
+            verdict="suspect" if enough else "cannot_tell",
             score=score,
             reasons=tuple(reasons),
             counter=or_nothing_found(counter, looked),
@@ -291,6 +291,7 @@ class NightOnly:
                 active_workdays=float(c.active[i]),
                 start_jitter_h=float(shape.jitter_h[i]),
                 start=shape.clock(i),
+                irregularity=irregular,
                 change=float(c.change[i]),
                 dear_hours_load=float(c.dear[i]),
                 valley_share=float(c.valley_share[i]),

@@ -56,6 +56,12 @@ def _night_only(s: Story, at: Scene) -> Curve:
     return v["level"] * float(at.folk.kw[s.entity]) * at.night(v["chance"], v["begins"], v["ends"], s.start)
 
 
+def _valley_switch(s: Story, at: Scene) -> Curve:
+    f, v = at.folk, s.values
+    works = at.day.kind in ("workday", "saturday") or (at.day.kind == "sunday" and f.sunday[s.entity] > 0)
+    return v["level"] * float(f.kw[s.entity]) * works * at.shape("valley", int(v["person"]))
+
+
 def _hidden_workshop(s: Story, at: Scene) -> Curve:
     v = s.values
     if v["shift"] == 2:
@@ -77,7 +83,7 @@ def _relocation(s: Story, at: Scene) -> Curve:
     f, source = at.folk, int(s.values["source"])
     works = {"workday": 1.0, "saturday": f.saturday[source], "sunday": f.sunday[source], "holiday": f.holiday[source]}
     row = np.asarray(at.library[int(f.shape_row[source]) + int(at.tonight[1] * VARIANTS)], dtype=np.float64)
-    return s.values["level"] * float(f.kw[source]) * float(works[at.day.kind]) * row
+    return np.asarray(s.values["level"] * float(f.kw[source]) * float(works[at.day.kind]) * row)
 
 
 def _caretaker(s: Story, at: Scene) -> Curve:
@@ -85,11 +91,12 @@ def _caretaker(s: Story, at: Scene) -> Curve:
 
 
 def _dismantling(s: Story, at: Scene) -> Curve:
-    return s.values["level"] * float(at.folk.kw[s.entity]) * window(8, 17.5, 0.4) * (0.5 + at.tonight[1])
+    return s.values["level"] * float(at.folk.kw[s.entity]) * window(8, 17.5, 0.4) * (0.5 + float(at.tonight[1]))
 
 
 ACTS: dict[str, Callable[[Story, Scene], Curve]] = {
     "night_only": _night_only,
+    "valley_switch": _valley_switch,
     "hidden_workshop": _hidden_workshop,
     "rebound": _rebound,
     "relocation": _relocation,
@@ -98,7 +105,7 @@ ACTS: dict[str, Callable[[Story, Scene], Curve]] = {
 }
 """Kinds that add load of their own; all others are phases and boosts of an entity."""
 
-_SPRING_BOUND = frozenset({"night_only", "hidden_workshop", "relocation"})
+_SPRING_BOUND = frozenset({"night_only", "valley_switch", "hidden_workshop", "relocation"})
 
 
 class Stage:

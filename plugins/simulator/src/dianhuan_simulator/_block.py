@@ -117,7 +117,8 @@ class Block:
         out *= top[:, None]
         out += floor[:, None]
         factor: Floats = rng.standard_normal((len(out), 96), dtype=np.float32)
-        factor *= f.noise[owner][:, None]
+        factor[:, 1:] += factor[:, :-1] * np.float32(0.75)
+        factor *= 0.8 * f.noise[owner][:, None]
         factor += 1
         np.maximum(factor, np.float32(0.1), out=factor)
         out *= factor

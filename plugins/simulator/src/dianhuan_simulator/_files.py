@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +62,11 @@ def _printable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.strftime(column.cast(pa.timestamp("s", "Asia/Shanghai")), "%Y-%m-%dT%H:%M:%S+08:00")
 
 
-def write_registers(city: City, out: Path, names: Sequence[str], more: dict[str, pa.Table] | None = None) -> Written:
-    """`registers/TABLE.csv` for these tables and the ones handed in, and `truth.csv`."""
-    folder = out / "registers"
+def write_registers(city: City, out: Path, tables: Mapping[str, pa.Table]) -> Written:
+    """`registers/TABLE.csv` for these tables, and `truth.csv`."""
+    folder, written = out / "registers", Written()
     folder.mkdir(parents=True, exist_ok=True)
-    tables, written = city.registers(), Written()
-    for name, table in ({n: tables[n] for n in names} | (more or {})).items():
+    for name, table in tables.items():
         written.table(folder / f"{name}.csv", table)
     written.table(out / "truth.csv", city.truth())
     return written

@@ -52,7 +52,8 @@ def write_generic(
     """
     folder = out / "curves"
     folder.mkdir(parents=True, exist_ok=True)
-    written = write_registers(city, out, REGISTER_FILES)
+    tables = city.registers()
+    written = write_registers(city, out, {name: tables[name] for name in REGISTER_FILES})
     for day in city.days if days is None else days:
         path = folder / f"load_{day:%Y%m%d}.{'parquet' if parquet else 'csv'}"
         ids, at = city.point_ids, 0

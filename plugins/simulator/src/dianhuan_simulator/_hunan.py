@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from dianhuan_simulator._block import Block, Surroundings
 from dianhuan_simulator._digits import lines
@@ -25,7 +26,6 @@ from dianhuan_simulator._registers import (
     grid_names,
     industries,
     outage_rows,
-    shared_links,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def write_hunan(
     wanted = list(city.days if days is None else days)
     grid = out / "grid"
     grid.mkdir(parents=True, exist_ok=True)
-    written = write_registers(city, out, REGISTER_FILES, {"account_link": shared_links(city)})
+    tables = city.registers()
+    links = tables["account_link"]
+    shared = {"account_link": links.filter(pc.is_valid(links["share"]))}
+    written = write_registers(city, out, {name: tables[name] for name in REGISTER_FILES} | shared)
     pending: dict[date, list[bytes]] = {}
     for day in _with_lead(city, wanted):
         tag = f"{day:%Y%m%d}"
@@ -200,7 +203,7 @@ def _archive_rows(city: City, block: Block, rows: Ints, offset: int, owner: Ints
     leaves = np.where(owner == p.owner[rows], np.minimum(p.moved[rows], p.closed[rows]), p.closed[rows])
     fields = zip(
         p.account[rows].tolist(),
-        _file_names(entity_names(city, block, owner), p.mismatch[rows].tolist()),
+        _file_names(city.knobs.place.city, entity_names(city, block, owner), p.mismatch[rows].tolist()),
         np.where(p.no_code[rows], b"", block.folk.uscc[owner]).astype(str).tolist(),
         addresses(city, block, owner),
         [city.divisions[d] for d in block.folk.division[owner].tolist()],
@@ -231,10 +234,10 @@ def _archive_rows(city: City, block: Block, rows: Ints, offset: int, owner: Ints
     ]  # fmt: skip
 
 
-def _file_names(right: list[str], mismatch: list[bool]) -> list[str]:
+def _file_names(place: str, right: list[str], mismatch: list[bool]) -> list[str]:
     """Names as the grid company has them: some without the city's name, some with a suffix of their own."""
     return [
-        (name.removeprefix("株洲市") if len(name) % 2 else name + "(老厂)") if wrong else name
+        (name.removeprefix(place) if len(name) % 2 else name + "(老厂)") if wrong else name
         for name, wrong in zip(right, mismatch, strict=True)
     ]
 

@@ -21,6 +21,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Place(_Model):
+    """Names of the province and the city in addresses and enterprise names."""
+
+    province: str
+    city: str
+
+
 class Division(_Model):
     """A district: its share of the entities and its centre (CGCS2000)."""
 
@@ -114,6 +121,7 @@ class Twins(_Model):
     caretaker: Share
     dismantling: Share
     new_legal_tenant: Share
+    valley_switch: Share
     legal_expansion: Share
     seasonal_peak: Share
     dead_meter: Share
@@ -160,7 +168,8 @@ class TariffScheme(_Model):
 class Knobs(_Model):
     """All knobs of a city."""
 
-    divisions: dict[str, Division]
+    place: Place
+    divisions: dict[Annotated[str, Field(pattern=r"^\d{6}$")], Division] = Field(min_length=1)
     profiles: dict[str, Profile]
     population: Population
     permits: Permits
@@ -195,6 +204,9 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in over.items():
         kept = out.get(key)
+        if value is None:
+            out.pop(key, None)
+            continue
         out[key] = _merged(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
     return out
 

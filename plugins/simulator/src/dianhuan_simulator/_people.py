@@ -97,7 +97,7 @@ def people(knobs: Knobs, seed: int, number: int) -> People:
     serial = ((number * BLOCK + np.arange(BLOCK) + 1) * _SERIAL_STRIDE + seed * 7919) % _SERIAL_SPACE
     company = rng.random(BLOCK) < np.where(of("kw") > 12, 0.85, 0.25)
     registered = np.array([int(d) for d in divisions])[division]
-    registered = np.where(rng.random(BLOCK) < 0.12, 430200, registered)
+    registered = np.where(rng.random(BLOCK) < 0.12, registered // 100 * 100, registered)
     centre = np.array([(d.lon, d.lat) for d in knobs.divisions.values()])[division]
     place = centre + rng.standard_normal((BLOCK, 2)) * 0.05
     return People(

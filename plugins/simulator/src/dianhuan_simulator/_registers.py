@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dianhuan_sdk import LOCAL_ZONE
 from dianhuan_simulator._block import Block
@@ -58,7 +57,7 @@ def entity_names(city: City, block: Block, rows: Ints) -> list[str]:
     nouns = [p.noun for p in city.profiles]
     return names(
         [
-            "株洲市" if c and n % 3 else places[d]
+            city.knobs.place.city if c and n % 3 else places[d]
             for c, n, d in zip(f.company[rows].tolist(), f.code[rows].tolist(), f.division[rows].tolist(), strict=True)
         ],
         [nouns[p] for p in f.profile[rows].tolist()],
@@ -79,8 +78,9 @@ def addresses(city: City, block: Block, rows: Ints) -> list[str]:
     """Addresses of these entities."""
     f = block.folk
     places = [d.name for d in city.knobs.divisions.values()]
+    where = city.knobs.place.province + city.knobs.place.city
     return [
-        f"湖南省株洲市{places[d]}{ROADS[c % len(ROADS)]}{c // 11 % 999 + 1}号"
+        f"{where}{places[d]}{ROADS[c % len(ROADS)]}{c // 11 % 999 + 1}号"
         for d, c in zip(f.division[rows].tolist(), f.code[rows].tolist(), strict=True)
     ]
 
@@ -237,12 +237,6 @@ def _shared(city: City, block: Block, links: pa.Table) -> pa.Table:
         },
     )
     return pa.concat_tables([links, tenants])
-
-
-def shared_links(city: City) -> pa.Table:
-    """Only the links with a share: what no archive file can say."""
-    table = registers(city)["account_link"]
-    return table.filter(pc.is_valid(table["share"]))
 
 
 def _permits(city: City, block: Block) -> pa.Table:

@@ -56,6 +56,11 @@ def _bakery(r: Random, _: Bools) -> Curve:
     return largest(window(_u(r, 2.0, 3.5), _u(r, 8, 9.5), 0.5), _u(r, 0.25, 0.4) * window(8, 19, 1))
 
 
+def _night_food(r: Random, _: Bools) -> Curve:
+    """Slaughter, bean curd, noodles: before the morning market."""
+    return largest(window(_u(r, 22.5, 26) % 24, _u(r, 5.5, 7.5), 0.5), _u(r, 0.1, 0.3) * window(8, 16, 1))
+
+
 def _nightlife(r: Random, _: Bools) -> Curve:
     return window(_u(r, 18.5, 20), _u(r, 1.5, 3.5), 0.8)
 
@@ -172,6 +177,7 @@ SHAPES: dict[str, Maker] = {
     "shop": _shop,
     "restaurant": _restaurant,
     "bakery": _bakery,
+    "night_food": _night_food,
     "nightlife": _nightlife,
     "hotel": _hotel,
     "office": _office,

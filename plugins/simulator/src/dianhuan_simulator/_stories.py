@@ -13,6 +13,7 @@ import numpy as np
 from dianhuan_simulator._knobs import Knobs
 from dianhuan_simulator._people import BLOCK, NEVER, People
 from dianhuan_simulator._random import Ints, Purpose, stream
+from dianhuan_simulator._shapes import PERSONS
 
 ALWAYS = -400
 """Start of what began long before the first day."""
@@ -133,6 +134,7 @@ def stories(knobs: Knobs, seed: int, folk: People) -> Stories:
     """The stories of a block; `folk` takes the phases, boosts, permits and closures that follow from them."""
     teller = Teller(knobs, seed, folk)
     _night_only(teller)
+    _valley_switches(teller)
     _before_acceptance(teller)
     _overloads(teller)
     _closures(teller)
@@ -162,6 +164,15 @@ def _night_only(t: Teller) -> None:
             ends=t.between((4.0, 6.0)),
             level=t.between((0.5, 1.0)),
         )
+
+
+def _valley_switches(t: Teller) -> None:
+    for entity in t.take(t.pool("workshop"), t.twins.valley_switch * BLOCK):
+        start = t.day(*t.knobs.violations.onset)
+        t.phase(entity, start, NEVER, 0.0)
+        t.out.reports.append(Report(entity, "night_work", start, 365, "低谷电夜间生产"))
+        person, level = float(t.rng.integers(0, PERSONS)), t.between((0.8, 1.05))
+        t.tell(entity, "valley_switch", "m05", start, note="registered, steady", person=person, level=level)
 
 
 def _before_acceptance(t: Teller) -> None:
@@ -286,7 +297,7 @@ def _hidden_workshops(t: Teller) -> None:
             note=f"workshop on a non-industrial tariff, {works.replace('_', ' ')}",
             kw=median * float(np.exp(sigma * t.rng.standard_normal())),
             shift=float(("single", "two_shift", "night").index(works)),
-            person=float(t.rng.integers(0, 48)),
+            person=float(t.rng.integers(0, PERSONS)),
             sunday=float(t.rng.random() < 0.3),
         )
 
@@ -324,7 +335,9 @@ def _permits(t: Teller) -> None:
         holders = pool[np.argsort(-keys)[:wanted]]
         rank = np.argsort(np.argsort(-f.kw[holders])) / len(holders)
         f.permit[holders] = np.where(rank < k.key, 1, np.where(rank < k.key + k.simplified, 2, 3))
-        long = np.isin(f.profile[holders], [t.numbers[p] for p in ("two_shift", "three_shift", "continuous")])
+        long = np.isin(
+            f.profile[holders], [t.numbers[p] for p in ("two_shift", "three_shift", "continuous", "night_food")]
+        )
         named = long & (f.permit[holders] < 3) & (t.rng.random(len(holders)) < k.night_stated)
         f.night_permit[holders] = np.where(named, 1, -1)
     told = {a.entity for a in t.out.acceptances}

@@ -31,6 +31,7 @@ over it), [from, to) its days, `to` null = beyond the run; a twin's row has `is_
 _TWIN_MODEL = {
     "valley_night_works": "m05",
     "bakery": "m05",
+    "night_food": "m05",
     "nightlife": "m05",
     "night_sorting": "m05",
     "cold_store": "m05",

@@ -53,7 +53,7 @@ def city(
         config = CityConfig(entities=entities, days=days, start=start.date(), base_rate=base_rate, knobs=knobs)
         made = City(config, seed)
         with Progress(console=console, disable=as_json) as bar:
-            task = bar.add_task("电力城市 / city", total=days)
+            task = bar.add_task("模拟城市 / city", total=days)
 
             def advance(_: object) -> None:
                 bar.advance(task)

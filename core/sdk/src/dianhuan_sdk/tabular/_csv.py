@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from dianhuan_sdk.errors import InputError
@@ -66,6 +67,9 @@ class CsvBlock:
             table = self._read({str(i): t for i, t in types.items()}, [str(i) for i in types], missing, None)
         except pa.ArrowInvalid:
             return None
+        if table.num_rows != self._lines:
+            # Blank lines, or a quote that swallows the lines after it.
+            return None
         columns = {int(name): _one(table.column(name)) for name in table.column_names}
         rows = np.arange(self.first_row, self.first_row + table.num_rows, dtype=np.int64)
         return Frame(self.form.headers, columns, rows, _text_codec(self.form))
@@ -93,10 +97,15 @@ class CsvBlock:
                 expected="lines of fields, quotes closed on the same line",
                 hint="check quotes and the delimiter near that row",
             ) from error
+        columns = {int(name): _one(table.column(name)) for name in names}
         rows = np.arange(self.first_row, self.first_row + table.num_rows + len(bad_lines), dtype=np.int64)
         rows = np.setdiff1d(rows, np.asarray(bad_lines, dtype=np.int64), assume_unique=True)
-        columns = {int(name): _one(table.column(name)) for name in names}
-        return Frame(self.form.headers, columns, rows, _text_codec(self.form))
+        frame = Frame(self.form.headers, columns, rows, _text_codec(self.form))
+        return frame if len(rows) + len(bad_lines) == self._lines else _without_open_quotes(frame, rejects)
+
+    @property
+    def _lines(self) -> int:
+        return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
 
     def _read(
         self,
@@ -122,6 +131,20 @@ class CsvBlock:
                 strings_can_be_null=False,
             ),
         )
+
+
+def _without_open_quotes(frame: Frame, rejects: Rejects) -> Frame:
+    """Refuse rows with a line end inside a quoted value: as a rule the quote was never closed."""
+    breaks = np.zeros(len(frame.rows), dtype=np.int64)
+    for column in frame.columns.values():
+        breaks += pc.fill_null(pc.count_substring(column, b"\n"), 0).to_numpy(zero_copy_only=False)
+    frame.rows = frame.rows + np.cumsum(breaks) - breaks
+    for i in np.flatnonzero(breaks):
+        words = f"a quoted value runs over {breaks[i]} line ends: a quote is not closed"
+        rejects.add(int(frame.rows[i]), "open_quote", words, frame.raw(int(i)))
+    mask = pa.array(breaks == 0)
+    columns = {at: column.filter(mask) for at, column in frame.columns.items()}
+    return Frame(frame.headers, columns, frame.rows[breaks == 0], frame.codec)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -191,7 +214,7 @@ def read_blocks(path: Path, mapping: Mapping) -> Iterator[CsvBlock]:
             for data in blocks:
                 yield CsvBlock(form, data, row, path.name)
                 empty = False
-                row += data.count(b"\n") + (not data.endswith(b"\n"))
+                row += data.count(b"\n")
             if empty:
                 yield CsvBlock(form, b"", 1, path.name)
         except BREAKS as error:

@@ -173,9 +173,9 @@ def _slots(part: _Part, minutes: IntArray, at: IntArray, count: int, zone: Any) 
     slot = local_seconds(quarter * _QUARTER, zone) % DAY_SECONDS // _QUARTER
     cell = at * POINTS_PER_DAY + slot
     size = count * POINTS_PER_DAY
-    total = np.bincount(cell, weights=value, minlength=size)
+    total: Doubles = np.bincount(cell, weights=value, minlength=size).astype(np.float64)
     total[np.bincount(cell, minlength=size) == 0] = np.nan
-    return np.asarray(total.reshape(count, POINTS_PER_DAY))
+    return total.reshape(count, POINTS_PER_DAY)
 
 
 def _steps(part: _Part, common: int, meters: int) -> IntArray:
