@@ -135,6 +135,16 @@ async def test_a_cancelled_call_is_no_failure() -> None:
     assert not guard.is_open
 
 
+async def test_hostile_cancellation_by_the_plugin_is_its_failure() -> None:
+    async def cancelled() -> None:
+        inner = asyncio.create_task(asyncio.sleep(10))
+        inner.cancel()
+        await inner
+
+    with pytest.raises(PluginError, match="CancelledError"):
+        await Guard("vendor", SystemClock()).acall("read", cancelled)
+
+
 async def test_items_are_guarded_one_by_one_and_closed() -> None:
     guard = Guard("vendor", SystemClock())
     closed = []

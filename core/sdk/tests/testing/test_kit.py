@@ -258,6 +258,7 @@ def test_adapter_without_a_scenario_is_todo(plugin: Build) -> None:
 GRID_TWISTS = {
     "rows = [(a, d, float(time.perf_counter_ns())) for a, d, v in rows]": {"grid.idempotent"},
     "rows = rows if window is None or (window.end - window.start).days > 2 else rows[1:]": {"grid.windows"},
+    "rows = rows or [('A9', date(2026, 1, 1), 1.0)]": {"grid.windows"},
     "rows = [(a, d, -v) for a, d, v in rows]": {"grid.contract"},
     "file = file.with_name('0')": {"grid.cursor"},
     "if cursor and file.name.startswith('20260103'): continue": {"grid.cursor"},

@@ -94,7 +94,7 @@ def kit_context(
     folder: Path,
     *,
     tables: Mapping[str, pa.Table] | None = None,
-    now: datetime = datetime(2026, 3, 2, tzinfo=UTC),
+    now: datetime | None = None,
 ) -> PluginContext:
     """A context for tests.
 
@@ -103,13 +103,13 @@ def kit_context(
         config: an instance of the descriptor's config model.
         folder: a folder for scratch files.
         tables: what the storage port can read.
-        now: where the clock stands.
+        now: where the clock stands; by default at the present instant, so that files just written are in the past.
     """
     return PluginContext(
         plugin_id=plugin,
         config=config,
         secret=_secret,
-        clock=KitClock(now),
+        clock=KitClock(now or datetime.now(UTC)),
         log=logging.getLogger(f"dianhuan.kit.{plugin}"),
         metrics=KitMetrics(),
         http=httpx.AsyncClient,
