@@ -51,6 +51,9 @@ def test_manifest_and_entry_point() -> None:
     assert manifest.allows(API_VERSION)
     assert set(manifest.capabilities.writes) <= set(TABLES)
     assert [spec.id for spec in dianhuan_grid_generic.dianhuan_grid_adapters()] == ["grid_generic"]
+    (command,) = manifest.commands
+    module, name = command.target.split(":")
+    assert hasattr(__import__(module, fromlist=[name]), name)
 
 
 def test_importing_is_light() -> None:
