@@ -38,17 +38,16 @@ def mixed_town(new_town):
 def built(new_town):
     """Something for every model to find, with a week after as_of that the models must not see."""
     town = new_town(days=28 + EXTRA)
-    town.background(700)
-    for _ in range(600):
+    town.background(450)
+    for _ in range(220):
         town.add("shop", town.two_shift(float(np.exp(town.rng.normal(2.0, 0.5)))), industry="F5212",
                  tariff_class="commercial")  # fmt: skip
     late = (np.arange(town.days) >= 28 - 8)[:, None]
-    for _ in range(2):
-        plant = town.day_plant(150.0)
-        town.add("workshop", town.night_workshop(60.0))
-        town.add("hidden", town.day_plant(250.0), industry=None, tariff_class="commercial")
-        town.add("tripled", np.where(late, 3 * plant, plant), contract_kva=200.0)
-        town.add("closed", np.where(late, 0.5 * plant, 1.0))
+    plant = town.day_plant(150.0)
+    town.add("workshop", town.night_workshop(60.0))
+    town.add("hidden", town.day_plant(250.0), industry=None, tariff_class="commercial")
+    town.add("tripled", np.where(late, 3 * plant, plant), contract_kva=200.0)
+    town.add("closed", np.where(late, 0.5 * plant, 1.0))
     rows = [r["entity_id"] for r, k in zip(town.rows, town.kinds, strict=True) if k == "closed"]
     town.orders = orders(rows, town.window[10])
     return town

@@ -62,13 +62,12 @@ def flagged(town, rule="night_only", config=None, **tables):
 
 
 @pytest.mark.parametrize("regime", ["new", "old"])
-def test_workshops_are_found_and_benign_twins_are_not(new_town, old_tariff, regime, capsys):
+def test_workshops_are_found_and_benign_twins_are_not(new_town, old_tariff, regime):
     town = night_town(new_town, **({"tariff": old_tariff} if regime == "old" else {}))
     kinds = town.kind_of()
     found = Counter(kinds[f.entity_id] for f in flagged(town))
     total = Counter(town.kinds)
-    with capsys.disabled():
-        print(f"\nM5 {regime}:", {k: f"{found[k]}/{total[k]}" for k in total})
+    print(f"M5 {regime}:", {k: f"{found[k]}/{total[k]}" for k in total})
     assert found["workshop"] >= 0.9 * total["workshop"]
     assert found["new_workshop"] >= 0.85 * total["new_workshop"]
     for kind in BENIGN:
@@ -155,6 +154,17 @@ def test_few_valid_days_end_in_cannot_tell_and_fewer_in_silence(new_town):
     assert none not in findings
 
 
+def test_a_lost_connection_does_not_clear_a_suspect(new_town):
+    town = night_town(new_town)
+    lost = sorted(town.ids("workshop"))[0]
+    for row, kw in zip(town.rows, town.kw, strict=True):
+        if row["entity_id"] == lost:
+            kw[-4:] = np.nan
+    findings = {f.entity_id: f for f in NightOnly(NightConfig()).score(town.block(), town.context())}
+    assert findings[lost].verdict == "cannot_tell"
+    assert "最近 3 日无有效数据" in findings[lost].counter[0].zh
+
+
 def test_missing_points_neither_flag_nor_clear(new_town):
     town = night_town(new_town)
     before = {f.entity_id for f in flagged(town)}
@@ -226,6 +236,16 @@ def test_an_extension_of_an_accepted_plant_is_left_alone(new_town):
         ("a2", entity, "扩建", date(2025, 9, 1), None, None),
     )
     assert not flagged(town, "load_before_acceptance", acceptance=table)
+
+
+def test_a_lost_connection_before_acceptance_is_cannot_tell(new_town):
+    town = new_town()
+    town.background(50)
+    town.add("plant", town.day_plant(500), contract_kva=1000.0)
+    town.kw[-1][-4:] = np.nan
+    table = acceptance(("a1", town.rows[-1]["entity_id"], "一期", date(2025, 9, 1), None, None))
+    (finding,) = NightOnly(NightConfig()).score(town.block(), town.context(acceptance=table))
+    assert (finding.rule, finding.verdict) == ("load_before_acceptance", "cannot_tell")
 
 
 def test_capacity_unknown_falls_back_to_the_peers(new_town):
