@@ -17,6 +17,7 @@ from dianhuan_models.m05 import NightConfig, NightOnly
 from dianhuan_models.m06 import HiddenConfig, HiddenWorkshop
 from dianhuan_models.m09 import Rebound, ReboundConfig
 from dianhuan_models.m10 import PeerConfig, PeerOutlier
+from dianhuan_models.specs import SPECS
 from dianhuan_sdk import InputError
 
 MODELS = {
@@ -136,3 +137,30 @@ def test_a_city_without_any_data_is_silent(new_town, name):
     findings = MODELS[name]().score(block, context)
     assert {f.verdict for f in findings} <= {"cannot_tell"}
     assert {f.entity_id for f in findings} <= (town.ids("closed") if name == "m09" else set())
+
+
+class Strict:
+    """A block that gives only the features that a model declares, and few raw curves."""
+
+    def __init__(self, block, features):
+        self.block, self.features, self.read = block, features, 0
+        self.entities, self.days = block.entities, block.days
+
+    def feature(self, name):
+        assert name in self.features, f"{name} is not declared"
+        return self.block.feature(name)
+
+    def curves(self, rows):
+        self.read += len(rows)
+        return self.block.curves(rows)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.id)
+def test_models_read_only_what_they_declare(new_town, spec):
+    town = mixed_town(new_town)
+    block, context = until(town.block(), town.context(order=town.orders), 28)
+    strict = Strict(block, spec.features)
+    declared = {name: table for name, table in context.tables.items() if name in spec.reads}
+    found = MODELS[spec.id[:3]]().score(strict, replace(context, tables=declared))
+    assert found == MODELS[spec.id[:3]]().score(block, context)
+    assert strict.read < 0.05 * len(town.rows)

@@ -264,3 +264,38 @@ def test_an_empty_block_has_no_findings(new_town):
     block = town.block()
     empty = type(block)(block.table.slice(0, 0), block.window, block.kw[:0], block.valley)
     assert NightOnly(NightConfig()).score(empty, town.context()) == []
+
+
+def test_the_week_of_a_tariff_change_does_not_flag_the_furnaces(new_town, old_tariff):
+    """Half of the window under valley 23–07, then under 00–06: legal night work moves along."""
+    town = new_town()
+    town.background(400)
+    for _ in range(20):
+        furnace = town.night_furnace(80.0)
+        before = new_town(tariff=old_tariff, seed=int(town.rng.integers(1000))).night_furnace(80.0)
+        town.add("furnace", np.concatenate([before[:20], furnace[20:]]))
+        town.add("workshop", town.night_workshop(80.0))
+    context, block = town.context(), town.block()
+    tariff = [replace(t, periods=old_tariff) if d < 20 else t for d, t in enumerate(context.tariff)]
+    block = replace(block, valley=np.stack([t.valley for t in tariff]), _kept={})
+    kinds = Counter(
+        town.kind_of()[f.entity_id] for f in NightOnly(NightConfig()).score(block, replace(context, tariff=tariff))
+    )
+    assert kinds["furnace"] == 0
+    assert kinds["workshop"] >= 18
+
+
+def test_holidays_do_not_count_and_makeup_days_do(new_town):
+    town = night_town(new_town)
+    context = town.context()
+    model = NightOnly(NightConfig(threshold=0.1))
+    holidays = [replace(c, kind="holiday") if d >= 18 else c for d, c in enumerate(context.calendar)]
+    makeup = [replace(c, kind="makeup") if c.kind == "weekend" else c for c in context.calendar]
+    plain = {f.entity_id: f for f in model.score(town.block(), context)}
+    rest = {f.entity_id: f for f in model.score(town.block(), replace(context, calendar=holidays))}
+    worked = {f.entity_id: f for f in model.score(town.block(), replace(context, calendar=makeup))}
+    entity = sorted(town.ids("workshop") & set(rest))[0]
+    assert plain[entity].evidence["valid_days"] == 28
+    assert rest[entity].evidence["valid_days"] == 18
+    assert rest[entity].verdict == "suspect"
+    assert worked[entity].evidence["valid_days"] == 28

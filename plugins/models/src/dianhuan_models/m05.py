@@ -161,7 +161,7 @@ class NightOnly:
             rows=rows,
             nights=n,
             valid_days=valid_days[rows],
-            fresh=np.asarray(v[:, -cfg.recent_days :].any(axis=1)),
+            fresh=np.asarray(city.valid[rows, -cfg.recent_days :].any(axis=1)),
             level=level,
             day_level=median(np.where(n, day[rows], np.float32(np.nan))),
             night_share=city.night_share[rows],
