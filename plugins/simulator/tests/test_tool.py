@@ -89,6 +89,13 @@ def test_calendar_knows_makeup_days_and_the_statutory_ones_of_later_years():
     assert city_day(date(2028, 3, 5), festivals).kind == "sunday"
 
 
+def test_every_public_name_loads():
+    assert set(dianhuan_simulator.__all__) == set(dianhuan_simulator._HOMES)
+    assert all(getattr(dianhuan_simulator, name) is not None for name in dianhuan_simulator.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Town'"):
+        dianhuan_simulator.Town  # noqa: B018
+
+
 def test_manifest_and_entry_point():
     manifests = read_manifests(files("dianhuan_simulator").joinpath("plugin.toml"))
     assert manifests["simulator"].kind == "tool"
