@@ -12,6 +12,7 @@ from importlib.resources import files
 import pytest
 from typer.testing import CliRunner
 
+import dianhuan_simulator
 from dianhuan_sdk import ConfigError
 from dianhuan_sdk.manifest import read_manifests
 from dianhuan_simulator import load_knobs
