@@ -132,13 +132,13 @@ def test_names_like_t2400_need_no_mapping(read, wide_text) -> None:
 def test_bad_rows_are_refused_and_good_ones_go_on(read, wide_text) -> None:
     lines = wide_text([(f"MP{i}", "2026-01-05", RAMP) for i in range(1, 8)]).splitlines()
     lines[2] = lines[2].replace("0.75", "坏")
-    lines[3] = lines[3] + ",1"
+    lines[3] = lines[3].replace("MP3", "甲3") + ",1"
     lines[4] = lines[4].rsplit(",", 1)[0]
     lines[5] = lines[5].replace("2026-01-05", "2026-13-45")
-    lines[6] = '"MP6",2026-01-05,"1,234.5",' + ",".join(map(str, RAMP[1:]))
+    lines[6] = '"镕MP6",2026-01-05,"1,234.5",' + ",".join(map(str, RAMP[1:]))
     out = read("\r\n".join(lines), encoding="gb18030")
     assert out.error is None
-    assert [r["metering_point_id"] for r in out.rows] == ["MP1", "MP6", "MP7"]
+    assert [r["metering_point_id"] for r in out.rows] == ["MP1", "镕MP6", "MP7"]
     assert [r["_row"] for r in out.rows] == [1, 6, 7]
     assert out.rows[1]["kw"][0] == 1234.5
     assert out.codes == [(2, "bad_number"), (3, "wrong_columns"), (4, "wrong_columns"), (5, "unreadable_value")]
@@ -146,6 +146,7 @@ def test_bad_rows_are_refused_and_good_ones_go_on(read, wide_text) -> None:
     assert "坏" in by_row[2]["detail"]
     assert '"P2": "坏"' in by_row[2]["raw"]
     assert "99 columns, the header has 98" in by_row[3]["detail"]
+    assert "甲3,2026-01-05,0.5," in by_row[3]["raw"]
 
 
 def test_a_bad_block_does_not_slow_or_lose_the_others(monkeypatch, read, wide_text) -> None:

@@ -17,6 +17,7 @@ from dianhuan_models.m05 import NightConfig, NightOnly
 from dianhuan_models.m06 import HiddenConfig, HiddenWorkshop
 from dianhuan_models.m09 import Rebound, ReboundConfig
 from dianhuan_models.m10 import PeerConfig, PeerOutlier
+from dianhuan_models.specs import SPECS
 from dianhuan_sdk import InputError
 
 MODELS = {
@@ -38,17 +39,16 @@ def mixed_town(new_town):
 def built(new_town):
     """Something for every model to find, with a week after as_of that the models must not see."""
     town = new_town(days=28 + EXTRA)
-    town.background(700)
-    for _ in range(600):
+    town.background(450)
+    for _ in range(220):
         town.add("shop", town.two_shift(float(np.exp(town.rng.normal(2.0, 0.5)))), industry="F5212",
                  tariff_class="commercial")  # fmt: skip
     late = (np.arange(town.days) >= 28 - 8)[:, None]
-    for _ in range(2):
-        plant = town.day_plant(150.0)
-        town.add("workshop", town.night_workshop(60.0))
-        town.add("hidden", town.day_plant(250.0), industry=None, tariff_class="commercial")
-        town.add("tripled", np.where(late, 3 * plant, plant), contract_kva=200.0)
-        town.add("closed", np.where(late, 0.5 * plant, 1.0))
+    plant = town.day_plant(150.0)
+    town.add("workshop", town.night_workshop(60.0))
+    town.add("hidden", town.day_plant(250.0), industry=None, tariff_class="commercial")
+    town.add("tripled", np.where(late, 3 * plant, plant), contract_kva=200.0)
+    town.add("closed", np.where(late, 0.5 * plant, 1.0))
     rows = [r["entity_id"] for r, k in zip(town.rows, town.kinds, strict=True) if k == "closed"]
     town.orders = orders(rows, town.window[10])
     return town
@@ -137,3 +137,30 @@ def test_a_city_without_any_data_is_silent(new_town, name):
     findings = MODELS[name]().score(block, context)
     assert {f.verdict for f in findings} <= {"cannot_tell"}
     assert {f.entity_id for f in findings} <= (town.ids("closed") if name == "m09" else set())
+
+
+class Strict:
+    """A block that gives only the features that a model declares, and few raw curves."""
+
+    def __init__(self, block, features):
+        self.block, self.features, self.read = block, features, 0
+        self.entities, self.days = block.entities, block.days
+
+    def feature(self, name):
+        assert name in self.features, f"{name} is not declared"
+        return self.block.feature(name)
+
+    def curves(self, rows):
+        self.read += len(rows)
+        return self.block.curves(rows)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.id)
+def test_models_read_only_what_they_declare(new_town, spec):
+    town = mixed_town(new_town)
+    block, context = until(town.block(), town.context(order=town.orders), 28)
+    strict = Strict(block, spec.features)
+    declared = {name: table for name, table in context.tables.items() if name in spec.reads}
+    found = MODELS[spec.id[:3]]().score(strict, replace(context, tables=declared))
+    assert found == MODELS[spec.id[:3]]().score(block, context)
+    assert strict.read < 0.05 * len(town.rows)

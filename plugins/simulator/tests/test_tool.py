@@ -12,6 +12,7 @@ from importlib.resources import files
 import pytest
 from typer.testing import CliRunner
 
+import dianhuan_simulator
 from dianhuan_sdk import ConfigError
 from dianhuan_sdk.manifest import read_manifests
 from dianhuan_simulator import load_knobs
@@ -87,6 +88,13 @@ def test_calendar_knows_makeup_days_and_the_statutory_ones_of_later_years():
     assert city_day(date(2026, 3, 7), festivals).kind == "saturday"
     assert city_day(date(2028, 1, 27), festivals).kind == "holiday"
     assert city_day(date(2028, 3, 5), festivals).kind == "sunday"
+
+
+def test_every_public_name_loads():
+    assert set(dianhuan_simulator.__all__) == set(dianhuan_simulator._HOMES)
+    assert all(getattr(dianhuan_simulator, name) is not None for name in dianhuan_simulator.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Town'"):
+        dianhuan_simulator.Town  # noqa: B018
 
 
 def test_manifest_and_entry_point():

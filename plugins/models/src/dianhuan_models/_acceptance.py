@@ -69,7 +69,8 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
     work = usable & city.work
     of_workdays = (producing & work).sum(axis=1) / np.maximum(work.sum(axis=1), 1)
     count, recent = producing.sum(axis=1), producing[:, -5:].sum(axis=1)
-    keep = (count >= config.min_days) & (recent >= config.recent) & (of_workdays >= config.min_share)
+    blind = usable[:, -5:].sum(axis=1) < config.recent
+    keep = (count >= config.min_days) & ((recent >= config.recent) | blind) & (of_workdays >= config.min_share)
 
     found = []
     for i in np.flatnonzero(keep):
@@ -85,6 +86,10 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
         if score < config.threshold:
             continue
         counter = gap_words(gaps)
+        if blind[i]:
+            counter.insert(
+                0, Text("最近五日多无有效数据,不知是否仍在生产", "hardly any data in the last five days: cannot tell")
+            )
         if city.text("permit_class", row) in {"key", "simplified", "registered"}:
             counter.append(
                 Text(
@@ -105,7 +110,7 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
                 entity_id=city.entity_id(row),
                 day=city.context.as_of,
                 rule="load_before_acceptance",
-                verdict="suspect",
+                verdict="cannot_tell" if blind[i] else "suspect",
                 score=score,
                 reasons=(
                     Text(

@@ -35,7 +35,7 @@ class NightConfig(BaseModel):
     min_night_kw: float = Field(default=5.0, ge=0, description="below this, lamps and guards explain the load")
     max_day_on: float = Field(default=0.25, ge=0, le=1, description="most of 08–18 that may be on in a night-only day")
     min_nights: int = Field(default=5, ge=1, description="night-only days in the window")
-    recent_days: int = Field(default=3, ge=1, description="at least one night-only day among the last ones")
+    recent_days: int = Field(default=3, ge=1, description="one night-only day among the last valid ones")
     threshold: float = Field(default=0.6, ge=0, le=1, description="least score of a finding")
     max_curves: int = Field(default=3000, ge=1, description="candidates whose raw curves are read")
     bias: float = 2.0
@@ -60,6 +60,7 @@ class _Candidates:
     rows: Rows
     nights: Bools  # (rows, days)
     valid_days: Rows
+    fresh: Bools
     level: Array
     day_level: Array
     night_share: Array
@@ -139,8 +140,10 @@ class NightOnly:
         valid_days = usable.sum(axis=1)
         eligible = ~city.flag("night_permitted") & ~city.where("tariff_class", lambda v: v == "ev")
         eligible &= (nights.sum(axis=1) >= cfg.min_nights) & (valid_days >= cfg.min_look_days)
-        eligible &= nights[:, -cfg.recent_days :].any(axis=1)
         rows = np.flatnonzero(eligible)
+        # the last days that have data: a lost connection must not clear anybody
+        age = np.cumsum(usable[rows][:, ::-1], axis=1)[:, ::-1]
+        rows = rows[(nights[rows] & (age <= cfg.recent_days)).any(axis=1)]
         n, v = nights[rows], usable[rows]
         only = np.where(n, night[rows], np.float32(np.nan))
         level = median(only)
@@ -158,6 +161,7 @@ class NightOnly:
             rows=rows,
             nights=n,
             valid_days=valid_days[rows],
+            fresh=np.asarray(city.valid[rows, -cfg.recent_days :].any(axis=1)),
             level=level,
             day_level=median(np.where(n, day[rows], np.float32(np.nan))),
             night_share=city.night_share[rows],
@@ -261,24 +265,30 @@ class NightOnly:
             counter.append(Text("白天负荷可能被光伏抵消", "PV may hide the load of the day"))
         if ordinary is not None:
             counter.append(Text(f"行业夜间用电常见:{ordinary.zh}", f"night load is ordinary for {ordinary.en}"))
-        enough = valid >= self.config.min_valid_days
-        if not enough:
-            counter.insert(
-                0,
+        doubts = []
+        if valid < self.config.min_valid_days:
+            doubts.append(
                 Text(
                     f"有效日仅 {valid} 天,少于 {self.config.min_valid_days} 天,不能判定",
                     f"only {valid} valid days, fewer than {self.config.min_valid_days}: cannot tell",
-                ),
+                )
+            )
+        if not c.fresh[i]:
+            doubts.append(
+                Text(
+                    f"最近 {self.config.recent_days} 日无有效数据,不知是否仍在生产",
+                    f"no valid data in the last {self.config.recent_days} days: whether it still works is not known",
+                )
             )
         looked = Text("光伏、谷电、平滑负荷、行业、许可", "PV, valley tariff, smooth load, industry, permit")
         return Finding(
             entity_id=city.entity_id(row),
             day=city.context.as_of,
             rule="night_only",
-            verdict="suspect" if enough else "cannot_tell",
+            verdict="cannot_tell" if doubts else "suspect",
             score=score,
             reasons=tuple(reasons),
-            counter=or_nothing_found(counter, looked),
+            counter=or_nothing_found([*doubts, *counter], looked),
             evidence=numbers(
                 night_share=float(c.night_share[i]),
                 peer_median=float(c.placed.middle[i]),

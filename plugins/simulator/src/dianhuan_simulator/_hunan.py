@@ -165,7 +165,7 @@ def _write_small(city: City, grid: Path, day: date, corrections: list[bytes], wr
 def archive_lines(city: City, block: Block, offset: int) -> list[str]:
     """Archive rows of a block on a day: all on the first day, afterwards those that changed; as known that day."""
     p = block.points
-    known = city.rows_inside(block, np.arange(len(p.owner))) & ~p.unlisted & (p.opened <= offset)
+    known = city.rows_inside(block, np.arange(len(p.owner))) & ~p.unlisted & (p.listed <= offset)
     moving = (
         p.moved
         if city.inside(block) == len(block.folk.kw)
@@ -177,7 +177,7 @@ def archive_lines(city: City, block: Block, offset: int) -> list[str]:
         passed = np.flatnonzero(known & (moving <= 0))
         rows = np.flatnonzero(current)
     else:
-        changed = (p.opened == offset) | (left == offset) | (p.swapped == offset) | (p.raised == offset)
+        changed = (p.listed == offset) | (left == offset) | (p.swapped == offset) | (p.raised == offset)
         rows = np.flatnonzero(known & changed)
         passed = np.flatnonzero(known & ((moving == offset) | (changed & (moving < offset))))
         still = p.moved[rows] >= offset

@@ -145,6 +145,7 @@ class Dirty(_Model):
     """Joins that do not fit."""
 
     unlisted_account: Share
+    late_archive_row: Share
     repeated_archive_row: Share
     uscc_missing: Share
     name_mismatch: Share

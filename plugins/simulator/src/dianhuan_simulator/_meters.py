@@ -44,6 +44,7 @@ class Meters:
     pv: Ints
     feeder: Ints
     area: Ints
+    listed: Ints
     unlisted: Bools
     dead: Ints
     dead_zero: Bools
@@ -140,6 +141,7 @@ def meters(knobs: Knobs, seed: int, folk: People, told: Stories) -> Meters:
         pv=np.where(carries_pv, pv[owner], PV_NONE),
         feeder=feeder,
         area=area,
+        listed=folk.opened[owner] + (rng.random(n) < knobs.dirty.late_archive_row),
         unlisted=(rng.random(n) < knobs.dirty.unlisted_account) & ~busy[owner],
         dead=dead,
         dead_zero=rng.random(n) < 0.4,

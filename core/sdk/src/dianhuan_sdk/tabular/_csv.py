@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from dianhuan_sdk.errors import InputError
-from dianhuan_sdk.tabular._frame import RAW_LIMIT, Frame, Rejects
+from dianhuan_sdk.tabular._frame import RAW_LIMIT, Frame, Rejects, has_high_bytes
 from dianhuan_sdk.tabular._mapping import Mapping
 from dianhuan_sdk.tabular._source import (
     BREAKS,
@@ -85,12 +85,17 @@ class CsvBlock:
             number = self.first_row + line.number - 1
             bad_lines.append(number)
             words = f"{line.actual_columns} columns, the header has {line.expected_columns}"
-            rejects.add(number, "wrong_columns", words, json.dumps({"line": _words(line.text)[:RAW_LIMIT]}))
+            text = line.text.encode("latin-1").decode(codec, "replace") if veiled else line.text
+            rejects.add(number, "wrong_columns", words, json.dumps({"line": text[:RAW_LIMIT]}, ensure_ascii=False))
             return "skip"
 
         names = [str(i) for i in range(len(self.form.headers))]
+        codec = _text_codec(self.form)
+        # Arrow hands bad lines over as UTF-8 text and fails where they are not: veil other bytes as Latin-1 letters.
+        veiled = not _is_utf8(self.data)
+        data = self.data.decode("latin-1").encode() if veiled else self.data
         try:
-            table = self._read({n: pa.binary() for n in names}, names, (), on_bad)
+            table = self._read({n: pa.binary() for n in names}, names, (), on_bad, data)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{self.name}: the lines from row {self.first_row} on are not CSV: {error}",
@@ -98,9 +103,11 @@ class CsvBlock:
                 hint="check quotes and the delimiter near that row",
             ) from error
         columns = {int(name): _one(table.column(name)) for name in names}
+        if veiled:
+            columns = {at: _unveiled(column) for at, column in columns.items()}
         rows = np.arange(self.first_row, self.first_row + table.num_rows + len(bad_lines), dtype=np.int64)
         rows = np.setdiff1d(rows, np.asarray(bad_lines, dtype=np.int64), assume_unique=True)
-        frame = Frame(self.form.headers, columns, rows, _text_codec(self.form))
+        frame = Frame(self.form.headers, columns, rows, codec)
         return frame if len(rows) + len(bad_lines) == self._lines else _without_open_quotes(frame, rejects)
 
     @property
@@ -113,14 +120,15 @@ class CsvBlock:
         include: list[str],
         missing: Sequence[str],
         on_bad: object | None,
+        data: bytes | None = None,
     ) -> pa.Table:
         return pacsv.read_csv(
-            pa.BufferReader(self.data),
+            pa.BufferReader(self.data if data is None else data),
             read_options=pacsv.ReadOptions(
                 # Row numbers of bad lines are known only when one thread reads.
                 use_threads=on_bad is None,
                 column_names=[str(i) for i in range(len(self.form.headers))],
-                block_size=_THREAD_BLOCK if on_bad is None else max(len(self.data), 1),
+                block_size=_THREAD_BLOCK if data is None else max(len(data), 1),
             ),
             parse_options=pacsv.ParseOptions(delimiter=self.form.delimiter, invalid_row_handler=on_bad),
             convert_options=pacsv.ConvertOptions(
@@ -151,8 +159,19 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
-def _words(text: str | bytes) -> str:
-    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unveiled(column: pa.Array) -> pa.Array:
+    data = column.buffers()[2]
+    if data is None or not has_high_bytes(data):
+        return column
+    return pa.array([v.decode().encode("latin-1") for v in column.to_pylist()], pa.binary())
 
 
 def _text_codec(form: CsvForm) -> str:
