@@ -7,13 +7,16 @@ not at a city's base rate.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dianhuan_models.baselines import night_rule
 from dianhuan_models.m05 import NightConfig, NightOnly
+from dianhuan_models.m09 import Rebound, ReboundConfig
+from dianhuan_models.m10 import PeerConfig, PeerOutlier
 
 COPIES = 10
 KINDS = {

@@ -3,7 +3,7 @@
 from dianhuan_hub.store._backup import backup, restore
 from dianhuan_hub.store._block import CityBlock
 from dianhuan_hub.store._cold import COLD_SCHEMA, ColdTier, dequantize, quantize
-from dianhuan_hub.store._curves import CurveRows, concatenated, curve_days, newest_day
+from dianhuan_hub.store._curves import CurveRows, curve_days, gather, newest_day
 from dianhuan_hub.store._engine import Connection, Engine, StoreError
 from dianhuan_hub.store._loads import (
     QUARANTINE_SCHEMA,
@@ -43,12 +43,12 @@ __all__ = [
     "UnitReceipt",
     "backup",
     "columns_of",
-    "concatenated",
     "curve_days",
     "curves_to_nan",
     "day_number",
     "dequantize",
     "forget_findings",
+    "gather",
     "nan_to_contract",
     "nan_to_store",
     "newest_day",
