@@ -145,7 +145,7 @@ def rows() -> Callable[..., RegisterRows]:
         arrays = [
             pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(size, f.type) for f in contract.fields
         ]
-        return RegisterRows(contract, pa.table(arrays, names=[f.name for f in contract.fields]))
+        return RegisterRows(contract, pa.table(arrays, names=[f.name for f in contract.fields]), tuple(columns))
 
     return make
 

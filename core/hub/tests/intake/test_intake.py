@@ -212,3 +212,14 @@ def test_a_unit_that_cannot_be_checked_never_moves_the_cursor(city: Any, intake:
     with city.engine.cursor() as con:
         assert read_cursor(con, "grid", "curve") == {"n": 1}
     assert read_count(city.engine, Query("load_curve")) == 0
+
+
+def test_a_column_that_a_source_does_not_have_keeps_its_value(city: Any, intake: Intake) -> None:
+    batch = register_batch("entity", entity_id=["E1"], name=["改名"])
+    assert run(intake, batch, Checkpoint({})).corrected == 1
+    rows = read_page(
+        city.engine, Query("entity", equals={"entity_id": "E1"}), order=[("entity_id", False)], limit=9
+    ).rows
+    assert (rows[0]["name"], rows[0]["division"]) == ("改名", "430202")
+    again = run(intake, batch, Checkpoint({}))
+    assert (again.corrected, again.unchanged) == (0, 1)

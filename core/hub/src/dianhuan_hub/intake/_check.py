@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dianhuan_hub.store import QUARANTINE_SCHEMA, CurveRows, Topology, curves_to_nan, day_number
+from dianhuan_hub.store import QUARANTINE_SCHEMA, CurveRows, RegisterRows, Topology, curves_to_nan, day_number
 from dianhuan_sdk import ROW_COLUMN, Batch, InputError, Refusal, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
@@ -23,9 +23,8 @@ class Checked:
     """The two halves of a batch: what passed (curves or register rows) and what is refused."""
 
     curves: CurveRows | None
-    register: tuple[TableContract, pa.Table] | None
+    register: RegisterRows | None
     refused: pa.Table
-    only_new: bool = False
 
 
 def contract_of(table: str) -> TableContract:
@@ -93,10 +92,12 @@ def check_batch(batch: Batch, topology: Topology, today: date, payload: Payload)
     for refusal in refusals:
         good[refusal.rows] = False
     if contract.name != "load_curve":
-        kept = pa.Table.from_batches([rows]).filter(pa.array(good)) if not good.all() else pa.Table.from_batches([rows])
-        return Checked(
-            None, (contract, kept.append_column(ROW_COLUMN, pa.array(numbers[good]))), _joined(refused), batch.only_new
+        kept = pa.Table.from_batches([rows]).filter(pa.array(good))
+        delivered = tuple(f.name for f in contract.fields if f.name in batch.rows.schema.names)
+        register = RegisterRows(
+            contract, kept.append_column(ROW_COLUMN, pa.array(numbers[good])), delivered, only_new=batch.only_new
         )
+        return Checked(None, register, _joined(refused))
     keep = np.flatnonzero(good)
     if len(keep) < rows.num_rows:
         rows, ordinals, numbers = rows.take(pa.array(keep)), ordinals[keep], numbers[keep]

@@ -17,15 +17,17 @@ class Gathered:
 
     def __init__(self) -> None:
         self._curves: list[CurveRows] = []
-        self._registers: dict[tuple[str, bool], list[pa.Table]] = {}
+        self._registers: dict[tuple[str, bool, tuple[str, ...]], list[pa.Table]] = {}
         self._refused: list[pa.Table] = []
 
     def add(self, checked: Checked) -> None:
         """Take both halves of a checked batch."""
         if checked.curves is not None and len(checked.curves):
             self._curves.append(checked.curves)
-        if checked.register is not None and checked.register[1].num_rows:
-            self._registers.setdefault((checked.register[0].name, checked.only_new), []).append(checked.register[1])
+        register = checked.register
+        if register is not None and register.rows.num_rows:
+            alike = (register.contract.name, register.only_new, register.delivered)
+            self._registers.setdefault(alike, []).append(register.rows)
         if checked.refused.num_rows:
             self._refused.append(checked.refused)
 
@@ -75,11 +77,10 @@ class Gathered:
         Of several rows with one key the first stays; later ones that differ go to quarantine.
         """
         out = []
-        for key in ((name, only_new) for name in REGISTERS for only_new in (False, True)):
-            if key in self._registers:
-                contract = TABLES[key[0]]
-                rows = self._unique(contract, pa.concat_tables(self._registers[key]), payload)
-                out.append(RegisterRows(contract, rows, only_new=key[1]))
+        for alike in sorted(self._registers, key=lambda alike: REGISTERS.index(alike[0])):
+            name, only_new, delivered = alike
+            rows = self._unique(TABLES[name], pa.concat_tables(self._registers[alike]), payload)
+            out.append(RegisterRows(TABLES[name], rows, delivered, only_new=only_new))
         return out
 
     def _unique(self, contract: TableContract, rows: pa.Table, payload: Payload) -> pa.Table:

@@ -15,10 +15,18 @@ from dianhuan_sdk import TableContract
 
 @dataclass(frozen=True)
 class RegisterRows:
-    """Rows of unique key for a register; with `only_new` those whose key is there are left as they are."""
+    """Rows of unique key for a register.
+
+    Args:
+        contract: of the register.
+        rows: columns of the contract.
+        delivered: the columns that the source has; the others keep their value in a row that is replaced.
+        only_new: rows whose key is there are left as they are.
+    """
 
     contract: TableContract
     rows: pa.Table
+    delivered: tuple[str, ...]
     only_new: bool = False
 
 
@@ -39,8 +47,13 @@ def put_register(con: duckdb.DuckDBPyConnection, incoming: RegisterRows, load_id
     columns = ", ".join(quoted(f.name) for f in contract.fields)
     key = ", ".join(quoted(name) for name in contract.key)
     con.register("incoming_rows", rows.select([f.name for f in contract.fields]))
-    against = f"ANTI JOIN {table} USING ({key})" if incoming.only_new else f"EXCEPT SELECT {columns} FROM {table}"
-    con.execute(f"CREATE TEMP TABLE changed_rows AS SELECT * FROM incoming_rows {against}")
+    if incoming.only_new:
+        changes = f"SELECT * FROM incoming_rows ANTI JOIN {table} USING ({key})"
+    else:
+        values = ", ".join(f"{'i' if f.name in incoming.delivered else 'o'}.{quoted(f.name)}" for f in contract.fields)
+        merged = f"SELECT {values} FROM incoming_rows i LEFT JOIN {table} o USING ({key})"
+        changes = f"{merged} EXCEPT SELECT {columns} FROM {table}"
+    con.execute(f"CREATE TEMP TABLE changed_rows AS {changes}")
     con.unregister("incoming_rows")
     changed = _count(con, "SELECT count(*) FROM changed_rows")
     con.execute(f"CREATE TEMP TABLE old_rows AS SELECT * FROM {table} SEMI JOIN changed_rows USING ({key})")
