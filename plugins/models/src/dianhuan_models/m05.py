@@ -19,6 +19,8 @@ from dianhuan_models._words import gap_words, in_order, numbers, or_nothing_foun
 from dianhuan_sdk import Block, Exhibit, Finding, ModelContext, Text
 
 NIGHT_SLOTS = (88, 24)
+SMOOTH = 0.05
+"""Mean step over mean load within the night: lamps, heaters and cold stores stay below it, machines do not."""
 
 
 class NightConfig(BaseModel):
@@ -46,6 +48,7 @@ class NightConfig(BaseModel):
     weight_dear: float = 1.0
     weight_valley: float = 4.0
     weight_flat: float = 3.0
+    weight_office: float = 2.0
     weight_sun: float = 4.0
     weight_industry: float = 4.0
     weight_permit_silent: float = 1.0
@@ -72,6 +75,7 @@ class _Candidates:
     dear: Array
     valley_share: Array
     flat: Array
+    office: Array
     negative: Bools
 
     @property
@@ -155,6 +159,8 @@ class NightOnly:
         with np.errstate(divide="ignore", invalid="ignore"):
             dear = median(np.where(n, np.clip(late_kw / only, 0, 1) * dear_part, np.nan))
             valley = median(np.where(n, city.daily("valley_kwh", rows) / city.daily("kwh", rows), np.nan))
+            morning = city.daily("h09_kw", rows)
+            office = median(np.where(n, (city.daily("h15_kw", rows) - morning) / (only - morning), np.nan))
             logs = np.log(only)
         work = v & city.work
         return _Candidates(
@@ -172,7 +178,8 @@ class NightOnly:
             day_on=np.nan_to_num(median(np.where(work, on[rows], np.float32(np.nan)))),
             dear=np.nan_to_num(dear),
             valley_share=np.nan_to_num(valley),
-            flat=np.clip(1 - median(np.where(n, city.daily("night_rough", rows), np.float32(np.nan))) / 0.03, 0, 1),
+            flat=np.clip(1 - median(np.where(n, city.daily("night_rough", rows), np.float32(np.nan))) / SMOOTH, 0, 1),
+            office=np.nan_to_num(np.clip(office, 0, 1)),
             negative=(np.nan_to_num(city.daily("min_kw", rows)) < -0.02 * level[:, None]).any(axis=1),
         )
 
@@ -190,6 +197,7 @@ class NightOnly:
             + cfg.weight_dear * c.dear
             - cfg.weight_valley * valley_explains(c.valley_share, c.active, c.change, shape.jitter_h)
             - cfg.weight_flat * c.flat
+            - cfg.weight_office * c.office
             - cfg.weight_sun * sunny
             - cfg.weight_industry * legal
             - cfg.weight_permit_silent * silent
@@ -261,6 +269,14 @@ class NightOnly:
             )
         if c.flat[i] > 0.3:
             counter.append(Text("夜间负荷平滑,像照明或恒定设备", "smooth night load, as of lamps"))
+        if c.office[i] > 0.25:
+            counter.append(
+                Text(
+                    f"15–18 点已升至夜间负荷的 {percent(c.office[i])},不回避上班时间",
+                    f"by 15:00–18:00 it has risen to {percent(c.office[i])} of the night's load: "
+                    "office hours are not avoided",
+                )
+            )
         if sun:
             counter.append(Text("白天负荷可能被光伏抵消", "PV may hide the load of the day"))
         if ordinary is not None:
@@ -307,6 +323,7 @@ class NightOnly:
                 valley_share=float(c.valley_share[i]),
                 valley_explains=explained,
                 flat=float(c.flat[i]),
+                office_hours_load=float(c.office[i]),
             ),
             exhibit=Exhibit(city.picked(c.nights[i])[-5:], NIGHT_SLOTS),
             context=gaps,
@@ -314,10 +331,13 @@ class NightOnly:
 
 
 def irregularity(active: Array, dispersion: Array, jitter_h: Array) -> Array:
-    """0 … 1: some nights and not others, changing levels, changing starts; none of it in a valley-tariff furnace."""
+    """0 … 1: some nights and not others, changing starts, changing levels; none of it in a valley-tariff furnace.
+
+    Levels count only beside one of the others: level alone changes with the weather, as in heating.
+    """
     some_nights = 4 * active * (1 - active)
-    levels = np.clip(np.nan_to_num(dispersion) / 0.4, 0, 1)
     starts = np.clip(jitter_h, 0, 1)
+    levels = np.clip(np.nan_to_num(dispersion) / 0.4, 0, 1) * np.maximum(some_nights, starts)
     answer: Array = np.clip((some_nights + levels + starts) / 2, 0, 1)
     return answer
 

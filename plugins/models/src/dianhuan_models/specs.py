@@ -59,6 +59,8 @@ M05 = ModelSpec(
         "min_kw",
         "day_on",
         "night_rough",
+        "h09_kw",
+        "h15_kw",
     ),
     reads=("acceptance",),
     gates=("G1", "G2", "G3", "G5", "G6", "G7"),
