@@ -141,6 +141,15 @@ class Town:
         """Compressors by night, smooth, half as much by day."""
         return peak * (0.45 + 0.55 * between(0, 6)) * self.noise(0.03)
 
+    def open_two_shift(self, peak: float) -> np.ndarray:
+        """16–08: mostly by night, but running while offices are open."""
+        return peak * (between(16, 8) + 0.07) * self.noise()
+
+    def night_heating(self, peak: float) -> np.ndarray:
+        """20–07 every night, smooth, its level follows the weather."""
+        weather = np.clip(self.rng.normal(0.6, 0.2, (self.days, 1)), 0.1, 1)
+        return peak * (0.05 + 0.9 * between(20, 7) * weather) * self.noise(0.02)
+
     def bus_depot(self, peak: float) -> np.ndarray:
         """Buses charge from 22–23 on, tapering."""
         taper = np.exp(-np.clip((HOURS - 22.5) % 24, 0, 24) / 4.0)

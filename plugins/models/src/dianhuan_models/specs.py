@@ -86,7 +86,8 @@ M05 = ModelSpec(
         false_positives=(
             Text("不规律的合法谷电生产", "legal valley-tariff work with irregular starts"),
             Text("未登记光伏且早晚无负荷的企业", "unregistered PV at a plant without load in morning and evening"),
-            Text("许可登记缺失的夜班企业", "night shifts whose permission is missing from the register"),
+            Text("许可登记缺失的固定夜班企业", "steady night shifts whose permission is missing from the register"),
+            Text("随天气变化的夜间电采暖", "night heating that follows the weather"),
         ),
         limits=(
             Text("昼夜连续的偷产看不到", "production round the clock is not seen"),
