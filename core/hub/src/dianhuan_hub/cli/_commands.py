@@ -9,6 +9,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("dianhuan_hub.cli.init:command", "新建城市节点 · set up a city hub in a folder"),
     "ingest": ("dianhuan_hub.cli.ingest:command", "读入文件或来源 · read files or sources into the store"),
     "backfill": ("dianhuan_hub.cli.ingest:backfill", "补读一段日期 · read a window of days beside the live cursor"),
+    "night": ("dianhuan_hub.cli.night:command", "夜间作业:读入、筛查、归档 · the whole night: read, screen, seal"),
     "screen": ("dianhuan_hub.cli.screen:command", "全城筛查 · screen the whole city"),
     "list": ("dianhuan_hub.cli.screen:todays", "今日清单 · today's list"),
     "explain": ("dianhuan_hub.cli.explain:command", "案件证据与图 · the evidence of a case, drawn"),

@@ -34,6 +34,8 @@ raw_days = 90
 # 每日可核查户数；随机抽查比例 · visits the officers can make in a day; share drawn at random
 capacity = 130
 random_share = 0.1
+# `dianhuan serve` 每日此时运行夜间作业（读入、筛查），空为不运行 · when `dianhuan serve` runs the night; empty: never
+at = ""
 
 # 数据源，每个一节；可用适配器见 `dianhuan plugin list`
 # sources, one table each; the adapters are shown by `dianhuan plugin list`

@@ -68,6 +68,9 @@ class Screening(_Section):
     """`[screening]`: how long today's list is."""
 
     capacity: int = Field(default=130, ge=1, description="visits that the officers can make in a day")
+    at: str = Field(
+        default="", pattern=r"^(|([01]\d|2[0-3]):[0-5]\d)$", description="local time of the night under serve, HH:MM"
+    )
     random_share: float = Field(default=0.1, ge=0, le=0.5, description="share of the list drawn at random, 0 … 0.5")
 
 
