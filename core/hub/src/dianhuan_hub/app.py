@@ -89,7 +89,9 @@ class Hub:
         settings = registered.plugin.guard.call("file_config", lambda: make(stream, file, mapping))
         return self._source(registered, f"file:{file}", stream, settings)
 
-    def todays_list(self, day: date, k: int | None = None, divisions: tuple[str, ...] | None = None) -> list[ListLine]:
+    def todays_list(
+        self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None
+    ) -> list[ListLine]:
         """The visits of a day, by the capacity and random share of the configuration."""
         screening = self.config.screening
         return todays_list(self.store, day, k or screening.capacity, screening.random_share, divisions)

@@ -15,7 +15,16 @@ from dianhuan_hub.store._loads import (
     read_state,
 )
 from dianhuan_hub.store._missing import curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
-from dianhuan_hub.store._reads import Page, Query, columns_of, read_count, read_groups, read_page, read_stream
+from dianhuan_hub.store._reads import (
+    Page,
+    Query,
+    columns_of,
+    newest_day,
+    read_count,
+    read_groups,
+    read_page,
+    read_stream,
+)
 from dianhuan_hub.store._results import RunInfo, forget_findings, open_cases, put_case_event, put_results, put_run
 from dianhuan_hub.store._store import DaySums, Store, Unit, UnitReceipt
 from dianhuan_hub.store._topology import Topology, day_number
@@ -48,6 +57,7 @@ __all__ = [
     "forget_findings",
     "nan_to_contract",
     "nan_to_store",
+    "newest_day",
     "open_cases",
     "open_quarantine",
     "payload_json",
