@@ -23,7 +23,7 @@ from dianhuan_hub.api._results import (
     WarningConnection,
     WarningsResult,
 )
-from dianhuan_hub.api._words import Node, Problem, attempt, global_id
+from dianhuan_hub.api._words import Node, Problem, attempt, described, global_id
 from dianhuan_sdk import InputError
 
 MAX_CURVE_DAYS = 31
@@ -91,11 +91,11 @@ class Entity(Node):
             },
         )
 
-    @strawberry.field(description="Fields that this key has no right to.")
+    @described("Fields that this key has no right to.")
     def withheld(self, info: Info) -> list[str]:
         return info.context.reader.withheld("entity")
 
-    @strawberry.field(description=f"The load on the days [start, end), at most {MAX_CURVE_DAYS}.")
+    @described(f"The load on the days [start, end), at most {MAX_CURVE_DAYS}.")
     async def curve(self, info: Info, start: date, end: date) -> CurveResult:
         return await attempt(self._curve(info, start, end))
 
@@ -146,7 +146,7 @@ async def _of_entity(
     if filter is not None and filter.entity is not None:
         raise InputError("filter.entity below an enterprise", expected="no such filter: the list is its own already")
     wanted = conditions(filter, entity_id=entity.entity_id)
-    return await info.context.reader.list(kind, table, make, wanted, first, after)
+    return await info.context.reader.page(kind, table, make, wanted, first, after)
 
 
 @strawberry.type

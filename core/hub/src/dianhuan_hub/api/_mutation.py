@@ -10,7 +10,7 @@ import strawberry
 from dianhuan_hub.api._access import Right
 from dianhuan_hub.api._context import Info
 from dianhuan_hub.api._results import Case, CaseResult
-from dianhuan_hub.api._words import CaseState, NotFoundError, OutcomeCode, attempt
+from dianhuan_hub.api._words import CaseState, NotFoundError, OutcomeCode, attempt, described
 from dianhuan_hub.cases import CaseDesk
 from dianhuan_sdk import InputError
 
@@ -19,15 +19,15 @@ MAX_NOTE = 2000
 
 @strawberry.type(description="All changes; each is logged with the key's name and purpose.")
 class Mutation:
-    @strawberry.mutation(description="Take a case one step on.")
+    @described("Take a case one step on.")
     async def move_case(self, info: Info, case_id: strawberry.ID, state: CaseState, note: str = "") -> CaseResult:
         actor = info.context.reader.grant.actor
-        return await attempt(_change(info, case_id, note, lambda d: d.move(case_id, state.value, actor, note)))
+        return await attempt(_change(info, case_id, note, lambda d: d.move(case_id, str(state.value), actor, note)))
 
-    @strawberry.mutation(description="Record what a visit found; takes the case to INSPECTED.")
+    @described("Record what a visit found; takes the case to INSPECTED.")
     async def record_outcome(self, info: Info, case_id: strawberry.ID, code: OutcomeCode, note: str = "") -> CaseResult:
         actor = info.context.reader.grant.actor
-        return await attempt(_change(info, case_id, note, lambda d: d.outcome(case_id, code.value, actor, note)))
+        return await attempt(_change(info, case_id, note, lambda d: d.outcome(case_id, str(code.value), actor, note)))
 
 
 async def _change(info: Info, case_id: str, note: str, work: Callable[[CaseDesk], dict[str, Any]]) -> Case:

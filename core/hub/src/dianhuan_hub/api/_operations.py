@@ -101,7 +101,7 @@ class Model(Node):
             gates=card["gates"],
             window_days=card["window_days"],
             features=card["features"],
-            plugin=plugin and plugin.id,
+            plugin=plugin.id if plugin else None,
             state=plugin.state if plugin else "NOT_LOADED",
         )
 

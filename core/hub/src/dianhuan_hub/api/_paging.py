@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from dianhuan_hub.api._words import BigInt
+from dianhuan_hub.api._words import BigInt, described
 from dianhuan_sdk import InputError
 
 MAX_FIRST = 200
@@ -44,7 +44,7 @@ class Connection(Generic[T]):
     page_info: PageInfo
     counter: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @strawberry.field(description="All rows that meet the filter, on whatever page.")
+    @described("All rows that meet the filter, on whatever page.")
     async def total_count(self) -> BigInt:
         return BigInt(await self.counter())
 

@@ -52,7 +52,7 @@ from dianhuan_hub.api._results import (
     WarningsResult,
 )
 from dianhuan_hub.api._today import ListResult, todays_list
-from dianhuan_hub.api._words import BigInt, Node, NotFoundError, Problem, attempt, parse_global_id
+from dianhuan_hub.api._words import BigInt, Node, NotFoundError, Problem, attempt, described, parse_global_id
 from dianhuan_sdk import InputError
 
 
@@ -88,16 +88,16 @@ CountsResult = Annotated[Counts | Problem, strawberry.union("CountsResult")]
 
 @strawberry.type(description="All reads. Rows outside of the key's districts do not exist for it.")
 class Query:
-    @strawberry.field(description="Any node by its global id; null where there is none that this key sees.")
+    @described("Any node by its global id; null where there is none that this key sees.")
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         kind, key = parse_global_id(id)
         return await _NODES[kind](info.context.reader, key) if kind in _NODES else None
 
-    @strawberry.field(description="An enterprise by its entityId. The read is logged.")
+    @described("An enterprise by its entityId. The read is logged.")
     async def entity(self, info: Info, id: strawberry.ID) -> EntityResult:
         return await attempt(_found("enterprise", id, _entity(info.context.reader, id)))
 
-    @strawberry.field(description="A case by its caseId. The read is logged.")
+    @described("A case by its caseId. The read is logged.")
     async def case(self, info: Info, id: strawberry.ID) -> CaseResult:
         return await attempt(_found("case", id, _case(info.context.reader, id)))
 
@@ -107,37 +107,37 @@ class Query:
     ) -> EntitiesResult:
         return await attempt(_list(info, EntityConnection, "entity", Entity.of, filter, first, after))
 
-    @strawberry.field(description="Newest day first, then strongest first.")
+    @described("Newest day first, then strongest first.")
     async def findings(
         self, info: Info, filter: FindingFilter | None = None, first: int = DEFAULT_FIRST, after: str | None = None
     ) -> FindingsResult:
         return await attempt(_list(info, FindingConnection, "finding", Finding.of, filter, first, after))
 
-    @strawberry.field(description="Newest day first, then strongest first.")
+    @described("Newest day first, then strongest first.")
     async def warnings(
         self, info: Info, filter: WarningFilter | None = None, first: int = DEFAULT_FIRST, after: str | None = None
     ) -> WarningsResult:
         return await attempt(_list(info, WarningConnection, "warning", Warning.of, filter, first, after))
 
-    @strawberry.field(description="Newest day first, then by priority.")
+    @described("Newest day first, then by priority.")
     async def cases(
         self, info: Info, filter: CaseFilter | None = None, first: int = DEFAULT_FIRST, after: str | None = None
     ) -> CasesResult:
         return await attempt(_list(info, CaseConnection, "case", Case.of, filter, first, after))
 
-    @strawberry.field(description="Rows that were refused, newest first.")
+    @described("Rows that were refused, newest first.")
     async def quarantine(
         self, info: Info, filter: QuarantineFilter | None = None, first: int = DEFAULT_FIRST, after: str | None = None
     ) -> QuarantineResult:
         return await attempt(_list(info, QuarantineConnection, "quarantine", QuarantinedRow.of, filter, first, after))
 
-    @strawberry.field(description="Loads, newest first.")
+    @described("Loads, newest first.")
     async def loads(
         self, info: Info, filter: LoadFilter | None = None, first: int = DEFAULT_FIRST, after: str | None = None
     ) -> LoadsResult:
         return await attempt(_list(info, LoadConnection, "load", Load.of, filter, first, after))
 
-    @strawberry.field(description="Models with their cards and the state of the plugins that bring them.")
+    @described("Models with their cards and the state of the plugins that bring them.")
     async def models(self, info: Info, first: int = DEFAULT_FIRST, after: str | None = None) -> ModelsResult:
         async def work() -> ModelConnection:
             info.context.reader.grant.need(Right.MODELS)
@@ -155,14 +155,14 @@ class Query:
 
         return await attempt(work())
 
-    @strawberry.field(
-        description=f"今日清单: the visits of a day, ranked, with a random share; k is 1 … {MAX_FIRST}, "
+    @described(
+        f"今日清单: the visits of a day, ranked, with a random share; k is 1 … {MAX_FIRST}, "
         "the city's capacity by default."
     )
     async def todays_list(self, info: Info, day: date, k: int | None = None) -> ListResult:
         return await attempt(todays_list(info.context.reader, day, k))
 
-    @strawberry.field(description="How many warnings, findings or cases, by what.")
+    @described("How many warnings, findings or cases, by what.")
     async def counts(
         self, info: Info, table: CountTable, by: CountBy, filter: CountFilter | None = None
     ) -> CountsResult:
@@ -178,7 +178,7 @@ class Query:
 
 
 async def _list(info: Info, kind: Any, table: str, make: Any, filter: Any, first: int, after: str | None) -> Any:
-    return await info.context.reader.list(kind, table, make, conditions(filter), first, after)
+    return await info.context.reader.page(kind, table, make, conditions(filter), first, after)
 
 
 async def _found(what: str, key: str, work: Awaitable[Any]) -> Any:

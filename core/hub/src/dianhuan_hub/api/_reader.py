@@ -101,7 +101,7 @@ class Reader:
             return replace(query, division=None)
         return replace(query, division=None) if table in _ABOUT_NOBODY else query
 
-    async def list(
+    async def page(
         self, kind: type[C], table: str, make: Callable[[Row], Any], wanted: Conditions, first: int, after: str | None
     ) -> C:
         """A page of a list.

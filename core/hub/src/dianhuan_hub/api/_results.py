@@ -12,7 +12,7 @@ from strawberry.scalars import JSON
 
 from dianhuan_hub.api._context import Info
 from dianhuan_hub.api._paging import Connection
-from dianhuan_hub.api._words import CaseState, Node, OutcomeCode, Problem, Verdict, Words, global_id
+from dianhuan_hub.api._words import CaseState, Node, OutcomeCode, Problem, Verdict, Words, described, global_id
 from dianhuan_hub.cases import STATE_WORDS
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Warning(Node):
     async def entity(self, info: Info) -> LazyEntity | None:
         return await _entity(info, self.entity_id)
 
-    @strawberry.field(description="The finding behind it.")
+    @described("The finding behind it.")
     async def finding(self, info: Info) -> Finding | None:
         rows = await info.context.reader.findings.load((self.entity_id, self.day))
         return next((Finding.of(r) for r in rows if r["finding_id"] == self.finding_id), None)
@@ -171,7 +171,7 @@ class Case(Node):
     async def entity(self, info: Info) -> LazyEntity | None:
         return await _entity(info, self.entity_id)
 
-    @strawberry.field(description="Its steps in order.")
+    @described("Its steps in order.")
     async def events(self, info: Info) -> list[CaseEvent]:
         rows = await info.context.reader.events.load(self.case_id)
         return [
@@ -184,7 +184,7 @@ class Case(Node):
         rows = await info.context.reader.outcomes.load(self.case_id)
         return [Outcome(at=r["at"], code=OutcomeCode(r["code"]), actor=r["actor"], note=r["note"]) for r in rows]
 
-    @strawberry.field(description="All findings about the enterprise on that day, strongest first.")
+    @described("All findings about the enterprise on that day, strongest first.")
     async def findings(self, info: Info) -> list[Finding]:
         return [Finding.of(r) for r in await info.context.reader.findings.load((self.entity_id, self.day))]
 

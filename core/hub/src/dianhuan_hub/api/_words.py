@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import NewType, TypeVar
+from typing import Any, NewType, TypeVar, cast
 
 import strawberry
 
@@ -16,6 +16,14 @@ from dianhuan_sdk import InputError
 BigInt = NewType("BigInt", int)
 
 BIG_INT = strawberry.scalar(name="BigInt", description="A 64-bit integer, as a JSON number.", serialize=int)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def described(description: str) -> Callable[[F], F]:
+    """`strawberry.field` with a description; the library's own decorator loses the types of what it decorates."""
+    return cast("Callable[[F], F]", strawberry.field(description=description))
 
 
 @strawberry.type(description="Words for people, in Chinese and English.")
