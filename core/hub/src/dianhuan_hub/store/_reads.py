@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -213,6 +213,21 @@ def read_page(
         columns: the columns wanted, all by default.
     """
     columns = columns_of(query.table) if columns is None else columns
+    for window in _windows(engine, query, order, after):
+        page = _one_page(engine, window, order, limit, after, columns)
+        if page.more:
+            return page
+    return _one_page(engine, query, order, limit, after, columns)
+
+
+def _one_page(
+    engine: Engine,
+    query: Query,
+    order: Sequence[tuple[str, bool]],
+    limit: int,
+    after: Sequence[Any] | None,
+    columns: Sequence[str],
+) -> Page:
     source, values = query.sql()
     if after is not None:
         source += " AND " if " WHERE " in source else " WHERE "
@@ -223,6 +238,37 @@ def read_page(
         table = arrow(con, f"SELECT {select} {source} ORDER BY {ordering} LIMIT {limit + 1}", values)
     rows = table.to_pylist()
     return Page(rows[:limit], len(rows) > limit)
+
+
+_STEPS = (1, 8, 64)
+
+
+def _windows(
+    engine: Engine, query: Query, order: Sequence[tuple[str, bool]], after: Sequence[Any] | None
+) -> Iterator[Query]:
+    """Where the newest day comes first: the query over the last day, the last 8, the last 64.
+
+    Days are appended in order, so a bound on the day is met from the zone maps, and a first page touches one night
+    and not the whole history. Where a window holds more than the page, no earlier day can be on it.
+    """
+    newest_first = order[0] == (_DAY_COLUMN.get(query.table), True)
+    last: date | None = None
+    if newest_first and not {"entity_id", "case_id", "day"} & query.equals.keys():
+        last = after[0] if after is not None else _last_day(engine, query.table)
+    if last is not None:
+        end = min(last, date(9999, 12, 30)) + timedelta(days=1)
+        end = end if query.end is None else min(end, query.end)
+        for days in _STEPS:
+            start = end - timedelta(days=min(days, end.toordinal() - 1))
+            if query.start is not None and start <= query.start:
+                break
+            yield replace(query, start=start, end=end)
+
+
+def _last_day(engine: Engine, table: str) -> date | None:
+    with engine.cursor() as con:
+        row = one(con, f"SELECT max({quoted(_DAY_COLUMN[table])}) FROM {quoted(table)}")
+    return row[0] if row else None
 
 
 def _after(order: Sequence[tuple[str, bool]], after: Sequence[Any], values: list[Any]) -> str:
@@ -244,9 +290,7 @@ def read_count(engine: Engine, query: Query) -> int:
 
 def newest_day(engine: Engine) -> date | None:
     """The last day of which there are curves, or None in an empty city."""
-    with engine.cursor() as con:
-        row = one(con, "SELECT max(day) FROM feature_day")
-    return row[0] if row else None
+    return _last_day(engine, "feature_day")
 
 
 def read_groups(engine: Engine, query: Query, by: str) -> list[tuple[str | None, int]]:
