@@ -111,7 +111,9 @@ class Hub:
             )
         return await self.intake.run(self.file_source(load["plugin"], load["stream"], raw, mapping))
 
-    def todays_list(self, day: date, k: int | None = None, divisions: tuple[str, ...] | None = None) -> list[ListLine]:
+    def todays_list(
+        self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None
+    ) -> list[ListLine]:
         """The visits of a day, by the capacity and random share of the configuration."""
         screening = self.config.screening
         return todays_list(self.store, day, k or screening.capacity, screening.random_share, divisions)

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("dianhuan_hub.cli.backup:command", "备份 · consistent copy of the data"),
     "restore": ("dianhuan_hub.cli.backup:restore", "恢复 · put a backup in place"),
     "demo": ("dianhuan_hub.cli.demo:command", "演示:真值已知的一夜 · a city's night with known truth"),
+    "serve": ("dianhuan_hub.cli.serve:command", "启动查询接口 · serve GraphQL, Arrow, health and metrics"),
     "plugin": ("dianhuan_hub.cli.plugin:app", "插件：列表、检查、启停 · list, inspect, check, enable, disable plugins"),
     "standards": ("dianhuan_hub.cli.standards:app", "数据标准：表、字段、校验 · standard tables, fields, validation"),
     "doctor": (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dianhuan_sdk import PluginError
+
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
 
@@ -17,28 +20,26 @@ class HubMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._known: dict[str, tuple[Counter | Gauge, frozenset[str]]] = {}
+        self._known: dict[str, tuple[Counter | Gauge | Histogram, frozenset[str]]] = {}
         self._lock = threading.Lock()
 
     def counter(self, name: str, help: str, labels: frozenset[str] = frozenset()) -> Counter:
         """The counter `dianhuan_<name>`, made at its first use."""
-        found = self._metric(Counter, name, help, labels)
-        assert isinstance(found, Counter)
-        return found
+        return self._metric(Counter, name, help, labels)
 
     def gauge(self, name: str, help: str, labels: frozenset[str] = frozenset()) -> Gauge:
         """The gauge `dianhuan_<name>`, made at its first use."""
-        found = self._metric(Gauge, name, help, labels)
-        assert isinstance(found, Gauge)
-        return found
+        return self._metric(Gauge, name, help, labels)
+
+    def histogram(self, name: str, help: str, labels: frozenset[str] = frozenset()) -> Histogram:
+        """The histogram `dianhuan_<name>` (seconds), made at its first use."""
+        return self._metric(Histogram, name, help, labels)
 
     def exposition(self) -> bytes:
         """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
-    def _metric(
-        self, kind: type[Counter] | type[Gauge], name: str, help: str, labels: frozenset[str]
-    ) -> Counter | Gauge:
+    def _metric(self, kind: type[M], name: str, help: str, labels: frozenset[str]) -> M:
         with self._lock:
             if name not in self._known:
                 made = kind(f"dianhuan_{name}", help, sorted(labels), registry=self.registry)

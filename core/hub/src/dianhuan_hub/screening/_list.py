@@ -55,7 +55,7 @@ class ListLine:
 
 
 def todays_list(
-    store: Store, day: date, k: int, random_share: float, divisions: tuple[str, ...] | None = None
+    store: Store, day: date, k: int, random_share: float, divisions: tuple[str | None, ...] | None = None
 ) -> list[ListLine]:
     """The visits of a day.
 
@@ -65,7 +65,7 @@ def todays_list(
         k: visits that can be made.
         random_share: part of them drawn at random from the cases that the ranking leaves out; without such a share
             nobody would ever learn what lies below the cut. The draw depends on the day only.
-        divisions: prefixes of the districts wanted.
+        divisions: prefixes of the districts wanted, see `Query`.
     """
     query = Query("case", start=day, end=date.fromordinal(day.toordinal() + 1), division=divisions)
     cases = read_page(store.engine, query, order=[("priority", True), ("case_id", False)], limit=_ALL).rows

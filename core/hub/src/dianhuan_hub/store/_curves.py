@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dianhuan_hub.store._engine import Engine, arrow, one
+from dianhuan_hub.store._engine import arrow, one
 from dianhuan_hub.store._missing import FloatArray, nan_to_store, store_to_nan
 from dianhuan_hub.store._topology import IntArray
 
@@ -180,13 +180,6 @@ def curve_days(con: duckdb.DuckDBPyConnection, first: date | None = None, last: 
         [first, last],
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def newest_day(engine: Engine) -> date | None:
-    """The newest day that holds curves, or None."""
-    with engine.cursor() as con:
-        row = one(con, "SELECT max(day) FROM curve")
-    return row[0] if row else None
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

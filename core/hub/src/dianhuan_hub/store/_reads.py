@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -90,17 +90,23 @@ class Query:
         table: a readable table.
         equals: column → value, or a list of values.
         prefix: column → text that the value starts with; a list means any of them.
+        contains: column → text that stands somewhere in the value.
         start, end: days [start, end) on the table's day column.
-        division, industry: prefixes on the enterprise's division and industry codes; lists mean any of them.
+        division: prefixes on the division of the enterprise a row is about, any of them; None among them lets those
+            through that have no division.
+        industry: prefixes on the enterprise's industry, any of them.
+        dispatched: only what belongs to cases that have been assigned to someone.
     """
 
     table: str
     equals: Mapping[str, object] = field(default_factory=dict)
     prefix: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    contains: Mapping[str, str] = field(default_factory=dict)
     start: date | None = None
     end: date | None = None
-    division: Sequence[str] | None = None
+    division: Sequence[str | None] | None = None
     industry: Sequence[str] | None = None
+    dispatched: bool = False
 
     def sql(self) -> tuple[str, list[Any]]:
         """`FROM … WHERE …` with its parameters."""
@@ -123,26 +129,62 @@ class Query:
                 values.append(value)
         for name, some in self.prefix.items():
             parts.append(_any_prefix(known(name), some, values))
+        for name, some_text in self.contains.items():
+            parts.append(f"contains({known(name)}, ?)")
+            values.append(some_text)
         if self.start is not None or self.end is not None:
             if self.table not in _DAY_COLUMN:
                 raise InputError(f"{self.table} has no day to filter by")
             column = quoted(_DAY_COLUMN[self.table])
-            parts.append(f"{column} >= coalesce(?, {column}) AND {column} < coalesce(?, DATE '9999-01-01')")
-            values += [self.start, self.end]
-        wanted = {"division": self.division, "industry": self.industry}
-        narrowed = {name: some for name, some in wanted.items() if some is not None}
-        if narrowed:
+            for sign, day in ((">=", self.start), ("<", self.end)):
+                if day is not None:
+                    parts.append(f"{column} {sign} ?")
+                    values.append(day)
+        if self.division is not None:
+            parts.append(_placed(self.table, self.division, values))
+        if self.industry is not None:
             known("entity_id")
-            inner = " AND ".join(_any_prefix(name, some, values) for name, some in narrowed.items())
-            parts.append(f"entity_id IN (SELECT entity_id FROM entity WHERE {inner})")
+            parts.append(
+                f"entity_id IN (SELECT entity_id FROM entity WHERE {_any_prefix('industry', self.industry, values)})"
+            )
+        if self.dispatched:
+            known("case_id")
+            parts.append("case_id IN (SELECT case_id FROM case_event WHERE state = 'assigned')")
         source = _VIEWS.get(self.table, quoted(self.table))
-        return f"FROM {source}" + (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+        return f"FROM {source} t" + (f" WHERE {' AND '.join(parts)}" if parts else ""), values
 
 
 def _any_prefix(column: str, some: str | Sequence[str], values: list[Any]) -> str:
     prefixes = [some] if isinstance(some, str) else list(some)
     values += prefixes
     return "(" + (" OR ".join(f"starts_with({column}, ?)" for _ in prefixes) or "false") + ")"
+
+
+def _placed(table: str, divisions: Sequence[str | None], values: list[Any]) -> str:
+    """The condition that what a row is about lies in one of the divisions."""
+
+    def enterprise(column: str) -> str:
+        inside = _any_prefix("division", [d for d in divisions if d is not None], values)
+        if None in divisions:  # whoever is in no register, or in one without a division, is let through too
+            return f"{column} NOT IN (SELECT entity_id FROM entity WHERE NOT coalesce({inside}, true))"
+        return f"{column} IN (SELECT entity_id FROM entity WHERE {inside})"
+
+    if table in ("entity", "weather"):
+        inside = _any_prefix("division", [d for d in divisions if d is not None], values)
+        return f"({inside} OR division IS NULL)" if None in divisions else inside
+    if table in ("outcome", "case_event"):
+        return f'case_id IN (SELECT case_id FROM "case" WHERE {enterprise("entity_id")})'
+    if table in ("load_curve", "metering_point"):
+        # An account moves: what counts is who it fed on the day of the row.
+        account = "(SELECT account_no FROM metering_point WHERE metering_point_id = t.metering_point_id)"
+        links = f"(SELECT 1 FROM account_link l WHERE l.account_no = {account}"
+        if table == "load_curve":
+            links += " AND l.valid_from <= t.day AND t.day < coalesce(l.valid_to, DATE '9999-12-31')"
+        inside = f"EXISTS {links} AND {enterprise('l.entity_id')})"
+        return f"({inside} OR NOT EXISTS {links}))" if None in divisions else inside
+    if "entity_id" in columns_of(table):
+        return enterprise("entity_id")
+    raise InputError(f"{table} belongs to no district", hint="ask without a division")
 
 
 @dataclass(frozen=True)
@@ -154,7 +196,13 @@ class Page:
 
 
 def read_page(
-    engine: Engine, query: Query, *, order: Sequence[tuple[str, bool]], limit: int, after: Sequence[Any] | None = None
+    engine: Engine,
+    query: Query,
+    *,
+    order: Sequence[tuple[str, bool]],
+    limit: int,
+    after: Sequence[Any] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Page:
     """A page by keyset.
 
@@ -162,8 +210,24 @@ def read_page(
         order: (column, descending) in order; together they should be unique.
         limit: rows at most.
         after: values of the order columns of the last row of the page before.
+        columns: the columns wanted, all by default.
     """
-    columns = columns_of(query.table)
+    columns = columns_of(query.table) if columns is None else columns
+    for window in _windows(engine, query, order, after):
+        page = _one_page(engine, window, order, limit, after, columns)
+        if page.more:
+            return page
+    return _one_page(engine, query, order, limit, after, columns)
+
+
+def _one_page(
+    engine: Engine,
+    query: Query,
+    order: Sequence[tuple[str, bool]],
+    limit: int,
+    after: Sequence[Any] | None,
+    columns: Sequence[str],
+) -> Page:
     source, values = query.sql()
     if after is not None:
         source += " AND " if " WHERE " in source else " WHERE "
@@ -174,6 +238,37 @@ def read_page(
         table = arrow(con, f"SELECT {select} {source} ORDER BY {ordering} LIMIT {limit + 1}", values)
     rows = table.to_pylist()
     return Page(rows[:limit], len(rows) > limit)
+
+
+_STEPS = (1, 8, 64)
+
+
+def _windows(
+    engine: Engine, query: Query, order: Sequence[tuple[str, bool]], after: Sequence[Any] | None
+) -> Iterator[Query]:
+    """Where the newest day comes first: the query over the last day, the last 8, the last 64.
+
+    Days are appended in order, so a bound on the day is met from the zone maps, and a first page touches one night
+    and not the whole history. Where a window holds more than the page, no earlier day can be on it.
+    """
+    newest_first = order[0] == (_DAY_COLUMN.get(query.table), True)
+    last: date | None = None
+    if newest_first and not {"entity_id", "case_id", "day"} & query.equals.keys():
+        last = after[0] if after is not None else _last_day(engine, query.table)
+    if last is not None:
+        end = min(last, date(9999, 12, 30)) + timedelta(days=1)
+        end = end if query.end is None else min(end, query.end)
+        for days in _STEPS:
+            start = end - timedelta(days=min(days, end.toordinal() - 1))
+            if query.start is not None and start <= query.start:
+                break
+            yield replace(query, start=start, end=end)
+
+
+def _last_day(engine: Engine, table: str) -> date | None:
+    with engine.cursor() as con:
+        row = one(con, f"SELECT max({quoted(_DAY_COLUMN[table])}) FROM {quoted(table)}")
+    return row[0] if row else None
 
 
 def _after(order: Sequence[tuple[str, bool]], after: Sequence[Any], values: list[Any]) -> str:
@@ -191,6 +286,11 @@ def read_count(engine: Engine, query: Query) -> int:
     with engine.cursor() as con:
         row = one(con, f"SELECT count(*) {source}", values)
     return int(row[0]) if row else 0
+
+
+def newest_day(engine: Engine) -> date | None:
+    """The last day of which there are curves, or None in an empty city."""
+    return _last_day(engine, "feature_day")
 
 
 def read_groups(engine: Engine, query: Query, by: str) -> list[tuple[str | None, int]]:
