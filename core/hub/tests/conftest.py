@@ -175,8 +175,7 @@ def put(info: LoadInfo) -> Callable[..., UnitReceipt]:
     """`put(store, curves)` or `put(store, registers=[…])`: commit as intake does."""
 
     def commit(store: Store, curves: CurveRows | None = None, **more: Any) -> UnitReceipt:
-        sums = store.prepare(curves) if curves is not None else ()
-        return store.commit(Unit(info, curves=curves, sums=sums, **more))
+        return store.commit(Unit(info, curves=curves, **more))
 
     return commit
 

@@ -111,7 +111,7 @@ def _fill(hub: Hub) -> None:
             np.full(len(points), np.nan),
             order,
         )
-        hub.store.commit(Unit(info, curves=rows, sums=hub.store.prepare(rows)))
+        hub.store.commit(Unit(info, curves=rows))
     hub.store.write(_fill_results)
 
 

@@ -197,7 +197,6 @@ class Intake:
         unit = Unit(
             info=info,
             curves=curves,
-            sums=self._store.prepare(curves) if curves is not None else (),
             registers=gathered.registers(self.payload),
             refused=gathered.refused(),
             cursor=None if cursor is None else (source.name, source.stream, cursor),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dianhuan_sdk import LOCAL_ZONE, Block, Finding, ModelContext, Text
 from dianhuan_sdk.models import Gate
@@ -52,7 +53,8 @@ class Gates:
     ) -> None:
         self._context = context
         self._entities = block.entities
-        self._row = {e: i for i, e in enumerate(block.entities.column("entity_id").to_pylist())}
+        self._ids = block.entities.column("entity_id").combine_chunks()
+        self._rows: dict[str, int] = {}
         self._points = block.feature("points")
         self._days = list(block.days)
         self._calendar = {d.day: d for d in context.calendar}
@@ -72,8 +74,15 @@ class Gates:
         }
         return [GateAnswer(gate, *asked[gate](finding)) for gate in wanted if gate in asked]
 
+    def prepare(self, entity_ids: Sequence[str]) -> None:
+        """Look up the enterprises that will be asked about, all at once."""
+        unique = pa.array(sorted(set(entity_ids)), pa.string())
+        places = pc.index_in(unique, value_set=self._ids)
+        self._rows = dict(zip(unique.to_pylist(), places.to_pylist(), strict=True))
+        self._outages.prepare(unique)
+
     def _telemetry(self, finding: Finding) -> tuple[bool, Text]:
-        row = self._row[finding.entity_id]
+        row = self._rows[finding.entity_id]
         if finding.day not in self._days:
             return False, Text("当日不在数据窗口内", "the day lies outside of the window")
         points = self._points[row]
@@ -117,7 +126,7 @@ class Gates:
         )
 
     def _register(self, finding: Finding) -> tuple[bool, Text]:
-        row = self._row[finding.entity_id]
+        row = self._rows[finding.entity_id]
 
         def value(name: str) -> Any:
             return self._entities.column(name)[row].as_py()
@@ -153,16 +162,26 @@ class _Outages:
                     # The narrowest place that is named is the one that was cut off.
                     self._by.setdefault((kind, row[kind]), []).append((row["starts_at"], row["ends_at"]))
                     break
-        self._links = links if self._by else links.slice(0, 0)
-        self._points = points if self._by else points.slice(0, 0)
-        self._places: dict[str, set[tuple[str, str]]] | None = None
+        self._links = links
+        self._points = points
+        self._places: dict[str, set[tuple[str, str]]] = {}
+
+    def prepare(self, entity_ids: pa.Array) -> None:
+        """Find what supplies these enterprises."""
+        if not self._by:
+            return
+        mine = self._links.filter(pc.is_in(self._links.column("entity_id"), value_set=entity_ids))
+        accounts = mine.column("account_no").combine_chunks()
+        points = self._points.filter(pc.is_in(self._points.column("account_no"), value_set=accounts))
+        joined = mine.select(["account_no", "entity_id"]).join(
+            points.select(["account_no", "feeder_id", "transformer_id"]), "account_no"
+        )
+        for row in joined.to_pylist():
+            supply = self._places.setdefault(row["entity_id"], set())
+            supply |= {(k, row[k]) for k in ("account_no", "feeder_id", "transformer_id") if (k, row[k]) in self._by}
 
     def of(self, entity_id: str, day: date) -> tuple[datetime, datetime] | None:
         """The longest outage of an hour or more on a local day, in local time, or None."""
-        if not self._by:
-            return None
-        if self._places is None:
-            self._places = self._supply()
         start, end = _span(day)
         best: tuple[datetime, datetime] | None = None
         for place in self._places.get(entity_id, ()):
@@ -171,20 +190,6 @@ class _Outages:
                 if b - a >= timedelta(hours=1) and (best is None or b - a > best[1] - best[0]):
                     best = (a.astimezone(LOCAL_ZONE), b.astimezone(LOCAL_ZONE))
         return best
-
-    def _supply(self) -> dict[str, set[tuple[str, str]]]:
-        joined = self._links.select(["account_no", "entity_id"]).join(
-            self._points.select(["account_no", "feeder_id", "transformer_id"]), "account_no"
-        )
-        places: dict[str, set[tuple[str, str]]] = {}
-        columns = ("account_no", "feeder_id", "transformer_id")
-        values = [joined.column(c).to_pylist() for c in columns]
-        for i, entity in enumerate(joined.column("entity_id").to_pylist()):
-            mine = places.setdefault(entity, set())
-            for column, some in zip(columns, values, strict=True):
-                if some[i] and (column, some[i]) in self._by:
-                    mine.add((column, some[i]))
-        return places
 
 
 def _by_entity(reports: pa.Table) -> dict[str, list[dict[str, Any]]]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from dianhuan_hub.kernel.loader import Registered
 from dianhuan_hub.screening._context import model_context, read_tables
 from dianhuan_hub.screening._gates import GateAnswer, Gates
@@ -172,6 +175,7 @@ class Screening:
         with self._store.engine.cursor() as con:
             opened = open_cases(con, day)
         gates = Gates(block, context, tables, opened)
+        gates.prepare([f.entity_id for _, f in found])
         judged = [Judged(_finding_id(s, f), s, f, gates.answer(f, s.gates)) for s, f in found]
         lap("gates")
         run_id = f"R{started:%Y%m%dT%H%M%S%f}"
@@ -228,6 +232,14 @@ class Screening:
         guard = registered.plugin.guard
         model: CurveModel = guard.call(f"make {spec.id}", lambda: spec.factory(self._make_context(registered)))
         findings = guard.call(f"score {spec.id}", lambda: list(model.score(view, mine)))
+        known = set(pc.index_in(pa.array([f.entity_id for f in findings], pa.string()),
+                                value_set=block.entities.column("entity_id").combine_chunks()).to_pylist())  # fmt: skip
+        if None in known:
+            raise PluginError(
+                f"model {spec.id}: a finding about an enterprise that is not in the block",
+                expected="entity ids of `block.entities`",
+                hint="report this to the plugin's maintainers",
+            )
         for finding in findings:
             if finding.day != context.as_of:
                 raise PluginError(

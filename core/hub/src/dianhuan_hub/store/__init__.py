@@ -27,7 +27,7 @@ from dianhuan_hub.store._reads import (
 )
 from dianhuan_hub.store._registers import RegisterRows
 from dianhuan_hub.store._results import RunInfo, forget_findings, open_cases, put_case_event, put_results, put_run
-from dianhuan_hub.store._store import DaySums, Store, Unit, UnitReceipt
+from dianhuan_hub.store._store import Store, Unit, UnitReceipt
 from dianhuan_hub.store._topology import Topology, day_number
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "ColdTier",
     "Connection",
     "CurveRows",
-    "DaySums",
     "Engine",
     "FloatArray",
     "LoadInfo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -48,7 +49,6 @@ class Unit:
     Args:
         info: lineage.
         curves: checked curve rows of unique key in (day, metering point) order, or None.
-        sums: their entity-days, by `Store.prepare`.
         registers: rows of unique key.
         refused: rows for quarantine (`QUARANTINE_SCHEMA`).
         cursor: (source, stream, position) of the checkpoint, or None.
@@ -58,7 +58,6 @@ class Unit:
 
     info: LoadInfo
     curves: CurveRows | None = None
-    sums: Sequence[DaySums] = ()
     registers: Sequence[RegisterRows] = ()
     refused: pa.Table | None = None
     cursor: tuple[str, str, Mapping[str, object]] | None = None
@@ -103,10 +102,12 @@ class Store:
         self._make = make_features
         self._now = now
         self._topology: Topology | None = None
+        self._features = ThreadPoolExecutor(1, thread_name_prefix="store-features")
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Finish queued writes and close the file."""
+        self._features.shutdown()
         self.engine.close()
 
     def topology(self) -> Topology:
@@ -117,8 +118,8 @@ class Store:
                     self._topology = read_topology(con)
             return self._topology
 
-    def prepare(self, curves: CurveRows) -> list[DaySums]:
-        """Sum curve rows into entity-days and compute their features: the heavy part, outside of any transaction."""
+    def _prepare(self, curves: CurveRows) -> list[DaySums]:
+        """Sum curve rows into entity-days and compute their features."""
         topology = self.topology()
         prepared = []
         for day, part in rows_by_day(curves):
@@ -127,14 +128,18 @@ class Store:
         return prepared
 
     def commit(self, unit: Unit) -> UnitReceipt:
-        """Write a unit in one transaction: rows, features, quarantine, lineage and cursor, all or nothing."""
-        receipt, changed = self.engine.write(lambda con: self._write(con, unit))
+        """Write a unit in one transaction: rows, features, quarantine, lineage and cursor, all or nothing.
+
+        Features are computed while the curves are being written.
+        """
+        prepared = None if unit.curves is None else self._features.submit(self._prepare, unit.curves)
+        receipt, changed = self.engine.write(lambda con: self._write(con, unit, prepared))
         if changed:
             with self._lock:
                 self._topology = None
         return receipt
 
-    def _write(self, con: Connection, unit: Unit) -> tuple[UnitReceipt, bool]:
+    def _write(self, con: Connection, unit: Unit, prepared: Future[list[DaySums]] | None) -> tuple[UnitReceipt, bool]:
         load_id = _loads.next_load(con)
         accepted = unchanged = corrected = 0
         topology_changed = False
@@ -148,8 +153,8 @@ class Store:
                 topology_changed = True
                 if len(put.touched_entities):
                     days |= self._relink(con, put.touched_entities)
-        if unit.curves is not None and len(unit.curves):
-            counts, touched = self._write_curves(con, unit.curves, unit.sums, load_id)
+        if unit.curves is not None and prepared is not None and len(unit.curves):
+            counts, touched = self._write_curves(con, unit.curves, prepared, load_id)
             accepted += counts[0] + counts[1]
             corrected += counts[1]
             unchanged += counts[2]
@@ -177,7 +182,7 @@ class Store:
         return receipt, topology_changed
 
     def _write_curves(
-        self, con: Connection, curves: CurveRows, prepared: Sequence[DaySums], load_id: int
+        self, con: Connection, curves: CurveRows, prepared: Future[list[DaySums]], load_id: int
     ) -> tuple[tuple[int, int, int], set[date]]:
         for day, _ in rows_by_day(curves):
             self.cold.unseal(con, EPOCH + timedelta(days=day))
@@ -185,7 +190,7 @@ class Store:
         topology = self.topology()
         written = np.zeros(len(curves), bool)
         written[put.new] = written[put.corrected] = True
-        by_day = {p.sums.day: p for p in prepared}
+        by_day = {p.sums.day: p for p in prepared.result()}
         days: set[date] = set()
         for day, part in rows_by_day(curves):
             if not written[part].any():
