@@ -248,10 +248,11 @@ async def pages(
 def _request(client: httpx.AsyncClient, endpoint: Endpoint, position: str, params: Mapping[str, str]) -> httpx.Request:
     paging = endpoint.paging
     if paging.kind == "link" and position:
-        if httpx.URL(position).host != httpx.URL(endpoint.url).host:
+        target, home = httpx.URL(position), httpx.URL(endpoint.url)
+        if (target.scheme, target.netloc) != (home.scheme, home.netloc):
             raise TerminalError(
-                f"{endpoint.url} links to another host: {httpx.URL(position).host}",
-                expected="pages of the same host",
+                f"{endpoint.url} links to another host: {target.scheme}://{target.netloc.decode('ascii', 'replace')}",
+                expected="pages of the same scheme, host and port",
                 hint="ask the source's owner; credentials are not sent elsewhere",
             )
         return client.build_request("GET", position, headers=endpoint.headers)

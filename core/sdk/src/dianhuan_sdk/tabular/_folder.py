@@ -85,7 +85,8 @@ async def read_one(
             part = within(batch, window)
             stats["rows"] += part.rows.num_rows
             stats["rejects"] += part.rejects.num_rows if part.rejects is not None else 0
-            yield part
+            if part.rows.num_rows or part.rejects is not None:
+                yield part
     except IncompleteFileError as error:
         log.info("left for the next run: %s", error)
         return
