@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dianhuan_sdk import InputError
-from dianhuan_sdk.tabular import IncompleteFileError
+from dianhuan_sdk.tabular import IncompleteFileError, is_data_file
 from dianhuan_standards import TABLES
 
 ROWS = 12
@@ -60,3 +60,24 @@ def test_hostile_any_bytes_end_in_a_typed_error_or_rejects(read, data: bytes, ta
     assert out.error is None or out.error.hint
     assert {row for batch in out.batches for row in [batch.table]} <= {table}
     assert table in TABLES
+
+
+def test_hostile_names_of_a_delivery_stay_in_its_folder() -> None:
+    for name in (
+        "curve_/../../etc/passwd",
+        "../curve_1.csv",
+        "/curve_1.csv",
+        "..\\curve_1.csv",
+        ".curve",
+        "a.csv.part",
+    ):
+        assert not is_data_file(name)
+    assert is_data_file("curve_20260105.csv", ".ok")
+    assert not is_data_file("curve_20260105.csv.ok", ".ok")
+
+
+def test_hostile_a_file_without_line_ends_is_refused_early(monkeypatch, read) -> None:
+    monkeypatch.setattr("dianhuan_sdk.tabular._source.LONGEST_LINE", 100_000)
+    monkeypatch.setattr("dianhuan_sdk.tabular._csv.BLOCK_BYTES", 10_000)
+    out = read(b"entity_id,name\n" + b"x" * 1_000_000, table="entity")
+    assert "line is longer" in str(out.error)

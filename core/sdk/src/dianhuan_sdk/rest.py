@@ -156,22 +156,6 @@ def _retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-async def fetch(
-    client: httpx.AsyncClient,
-    request: Callable[[], httpx.Request],
-    budget: Budget,
-    *,
-    sign: Sign | None = None,
-    sleep: Sleep = asyncio.sleep,
-) -> httpx.Response:
-    """Send one request, again where that may help.
-
-    Raises:
-        SourceError: sorted as in the module's head, after the last try.
-    """
-    return await _fetch(client, request, _Pace(budget, sleep), sign)
-
-
 async def _fetch(
     client: httpx.AsyncClient, make: Callable[[], httpx.Request], pace: _Pace, sign: Sign | None
 ) -> httpx.Response:
