@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dianhuan_sdk import ConfigError
+
 LONG: dict[str, Any] = {
     "columns": {"metering_point_id": "meter"},
     "curve": {"layout": "long", "multiplier_applied": True, "time": "time", "value": "kw"},
@@ -148,6 +150,14 @@ def test_no_step_can_be_told(read) -> None:
     assert "interval_minutes" in out.error.hint
     assert read("meter,time,kw\n", LONG).rows == []
     assert "no column 'kw'" in str(read("meter,time,x\nM1,2026-01-05 00:00,1\n", LONG).error)
+
+
+def test_columns_that_a_layout_cannot_fill_are_refused(read) -> None:
+    text = long_text(stamps(date(2026, 1, 5), 15), [1.0] * 96)
+    with pytest.raises(ConfigError, match="fills kwh"):
+        read(text, LONG | {"columns": {"metering_point_id": "meter", "kwh": "kw"}})
+    with pytest.raises(ConfigError, match="fills metering_point_id"):
+        read(text, LONG | {"curve": {"layout": "matrix", "multiplier_applied": True, "time": "time"}})
 
 
 def test_matrix_with_a_bad_cell(read) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -103,8 +105,21 @@ def test_lines_above_the_header(read) -> None:
 def test_a_quote_that_never_closes_swallows_no_row_in_silence(read) -> None:
     out = read('entity_id,name\nE0,零\nE1,"甲\nE2,乙"\nE3,丙\n', table="entity")
     assert [(r["entity_id"], r["_row"]) for r in out.rows] == [("E0", 1), ("E3", 4)]
-    assert out.codes == [(2, "open_quote")]
-    assert "E2,乙" in out.rejects[0]["raw"]
+    assert out.codes == [(2, "open_quote"), (3, "open_quote")]
+    assert "E2,乙" in out.rejects[1]["raw"]
+
+
+def test_row_numbers_count_blank_lines_and_quoted_values_are_read(read) -> None:
+    out = read('entity_id,name\r\n\r\nE1,"甲,""乙"""\r\n\r\nE2,丙\r\n', table="entity")
+    assert [(r["entity_id"], r["name"], r["_row"]) for r in out.rows] == [("E1", '甲,"乙"', 2), ("E2", "丙", 4)]
+    assert out.rejects == []
+
+
+def test_one_open_quote_at_the_top_takes_no_line_along(read) -> None:
+    text = 'entity_id,name\n"E0,零\n' + "".join(f"E{i},厂{i}\n" for i in range(1, 500))
+    out = read(text, table="entity", encoding="gb18030")
+    assert len(out.rows) == 499
+    assert out.codes == [(1, "open_quote")]
 
 
 def test_rows_of_a_page() -> None:
@@ -122,20 +137,50 @@ def test_rows_of_a_page() -> None:
     assert batch.rows.to_pylist()[0]["kw"] == [1.5] * 95 + [None]
 
 
+def workbook(rows: list[list[str]]) -> bytes:
+    """The smallest xlsx that holds these cells; a cell is the inner XML of its `c` element's value."""
+    ns = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    rel = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    cells = "".join("<row>" + "".join(row) + "</row>" for row in rows)
+    parts = {
+        "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        '<Default Extension="xml" ContentType="application/xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{rel}/officeDocument" '
+        'Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook {ns} xmlns:r="{rel}"><sheets><sheet name="表1" sheetId="1" r:id="r1"/></sheets>'
+        "</workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{rel}/worksheet" '
+        f'Target="worksheets/s.xml"/><Relationship Id="r2" Type="{rel}/styles" Target="styles.xml"/></Relationships>',
+        "xl/styles.xml": f'<styleSheet {ns}><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs>'
+        "</styleSheet>",
+        "xl/worksheets/s.xml": f"<worksheet {ns}><sheetData>{cells}</sheetData></worksheet>",
+    }
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in parts.items():
+            archive.writestr(name, '<?xml version="1.0" encoding="UTF-8"?>' + text)
+    return out.getvalue()
+
+
 def test_excel(tmp_path: Path, read) -> None:
-    openpyxl = pytest.importorskip("openpyxl", reason="writes the Excel file of this test")
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.append(["企业标识", "企业名称", "成立日期", "经度"])
-    sheet.append(["E1", "甲厂", date(2020, 1, 2), 113.25])
-    sheet.append([12345, "乙厂", None, None])
+    def text(words: str) -> str:
+        return f'<c t="inlineStr"><is><t>{words}</t></is></c>'
+
     path = tmp_path / "a.xlsx"
-    book.save(path)
-    book.close()
+    whole = workbook(
+        [
+            [text(w) for w in ("企业标识", "企业名称", "成立日期", "经度")],
+            [text("E1"), text("甲厂"), '<c s="1"><v>43832</v></c>', "<c><v>113.25</v></c>"],
+            ["<c><v>12345</v></c>", text("乙厂")],
+        ]
+    )
+    path.write_bytes(whole)
     out = read(path, table="entity")
     assert out.error is None
     assert out.rows[0] == {"entity_id": "E1", "name": "甲厂", "opened_on": date(2020, 1, 2), "lon": 113.25, "_row": 1}
-    assert out.rows[1]["entity_id"] == "12345"
+    assert (out.rows[1]["entity_id"], out.rows[1]["lon"]) == ("12345", None)
     assert "no sheet" in str(read(path, {"sheet": "二"}, table="entity").error)
-    path.write_bytes(path.read_bytes()[:200])
+    path.write_bytes(whole[:200])
     assert "not a whole Excel file" in str(read(path, table="entity").error)

@@ -156,22 +156,6 @@ def _retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-async def fetch(
-    client: httpx.AsyncClient,
-    request: Callable[[], httpx.Request],
-    budget: Budget,
-    *,
-    sign: Sign | None = None,
-    sleep: Sleep = asyncio.sleep,
-) -> httpx.Response:
-    """Send one request, again where that may help.
-
-    Raises:
-        SourceError: sorted as in the module's head, after the last try.
-    """
-    return await _fetch(client, request, _Pace(budget, sleep), sign)
-
-
 async def _fetch(
     client: httpx.AsyncClient, make: Callable[[], httpx.Request], pace: _Pace, sign: Sign | None
 ) -> httpx.Response:
@@ -248,10 +232,11 @@ async def pages(
 def _request(client: httpx.AsyncClient, endpoint: Endpoint, position: str, params: Mapping[str, str]) -> httpx.Request:
     paging = endpoint.paging
     if paging.kind == "link" and position:
-        if httpx.URL(position).host != httpx.URL(endpoint.url).host:
+        target, home = httpx.URL(position), httpx.URL(endpoint.url)
+        if (target.scheme, target.netloc) != (home.scheme, home.netloc):
             raise TerminalError(
-                f"{endpoint.url} links to another host: {httpx.URL(position).host}",
-                expected="pages of the same host",
+                f"{endpoint.url} links to another host: {target.scheme}://{target.netloc.decode('ascii', 'replace')}",
+                expected="pages of the same scheme, host and port",
                 hint="ask the source's owner; credentials are not sent elsewhere",
             )
         return client.build_request("GET", position, headers=endpoint.headers)

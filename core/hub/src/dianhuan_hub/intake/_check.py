@@ -83,10 +83,11 @@ def check_batch(batch: Batch, topology: Topology, today: date, payload: Payload)
     contract = contract_of(batch.table)
     rows, numbers = in_contract_form(batch.rows, contract)
     refusals = contract.check(rows)
-    ordinals = np.empty(0, np.int32)
+    ordinals, kw = np.empty(0, np.int32), np.empty((0, 96), np.float32)
     if contract.name == "load_curve":
         ordinals = topology.point_ordinals(rows.column("metering_point_id"))
-        refusals += _curve_refusals(rows, ordinals, topology, today, refusals)
+        kw = curves_to_nan(rows.column("kw"))
+        refusals += _curve_refusals(rows, ordinals, kw, topology, today, refusals)
     refused = [_adapter_rejects(batch), *(refused_rows(contract.name, rows, numbers, r, payload) for r in refusals)]
     good = np.ones(rows.num_rows, bool)
     for refusal in refusals:
@@ -100,21 +101,29 @@ def check_batch(batch: Batch, topology: Topology, today: date, payload: Payload)
         return Checked(None, register, _joined(refused))
     keep = np.flatnonzero(good)
     if len(keep) < rows.num_rows:
-        rows, ordinals, numbers = rows.take(pa.array(keep)), ordinals[keep], numbers[keep]
-    points = pc.fill_null(rows.column("points"), 96)
+        plain = rows.drop_columns(["kw"]).take(pa.array(keep))
+        ordinals, numbers, kw = ordinals[keep], numbers[keep], kw[keep]
+    else:
+        plain = rows
+    points = pc.fill_null(plain.column("points"), 96)
     curves = CurveRows(
         mp=ordinals,
-        day=np.asarray(rows.column("day").cast(pa.int32()).to_numpy(), np.int32),
-        kw=curves_to_nan(rows.column("kw")),
+        day=np.asarray(plain.column("day").cast(pa.int32()).to_numpy(), np.int32),
+        kw=kw,
         points=np.asarray(points.to_numpy(zero_copy_only=False), np.uint8),
-        kwh=np.asarray(rows.column("kwh").to_numpy(zero_copy_only=False), np.float64),
+        kwh=np.asarray(plain.column("kwh").to_numpy(zero_copy_only=False), np.float64),
         row_no=numbers,
     )
     return Checked(curves, None, _joined(refused))
 
 
 def _curve_refusals(
-    rows: pa.RecordBatch, ordinals: np.ndarray, topology: Topology, today: date, earlier: Sequence[Refusal]
+    rows: pa.RecordBatch,
+    ordinals: np.ndarray,
+    kw: np.ndarray,
+    topology: Topology,
+    today: date,
+    earlier: Sequence[Refusal],
 ) -> list[Refusal]:
     alive = np.ones(rows.num_rows, bool)
     for refusal in earlier:
@@ -137,7 +146,7 @@ def _curve_refusals(
     days = np.asarray(pc.fill_null(rows.column("day").cast(pa.int32()), 0).to_numpy(zero_copy_only=False))
     refuse(days > day_number(today), "future_day", "day", f"the day is not after {today}")
     if len(topology.net):
-        low = _row_minimum(rows.column("kw"))
+        low = np.fmin.reduce(kw, axis=1)
         refuse(
             (low < 0) & ~topology.net[np.maximum(ordinals, 0)],
             "negative_value",
@@ -145,15 +154,6 @@ def _curve_refusals(
             "kW ≥ 0, unless the register declares net or reverse energy (net_metering)",
         )
     return found
-
-
-def _row_minimum(column: pa.FixedSizeListArray) -> np.ndarray:
-    flat = column.flatten()
-    lowest = pc.min(flat).as_py()
-    if lowest is None or lowest >= 0:
-        return np.zeros(len(column))
-    kw = curves_to_nan(column)
-    return np.asarray(np.where(np.isnan(kw), 0, kw).min(axis=1))
 
 
 def refused_rows(table: str, rows: pa.RecordBatch, numbers: np.ndarray, refusal: Refusal, payload: Payload) -> pa.Table:

@@ -29,6 +29,7 @@ from dianhuan_hub.store import (
     read_cursor,
 )
 from dianhuan_sdk import Batch, Checkpoint, Clock, Cursor, DianhuanError, GridAdapter, PluginError, SourceRef, Window
+from dianhuan_sdk.tabular import IncompleteFileError
 
 IN_FLIGHT_BYTES = 384 << 20
 """Batches read but not yet committed; a reader that is faster than the writer waits."""
@@ -134,6 +135,9 @@ class Intake:
                     progress(note, seen)
                 await work.make_room()
             await work.finish_rest()
+        except IncompleteFileError as error:
+            # A file that is still being written may end in the middle of a number: nothing of it counts.
+            summary.error = error
         except DianhuanError as error:
             summary.error = error
             await work.fail(error)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from dianhuan_sdk.errors import InputError
-from dianhuan_sdk.tabular._frame import RAW_LIMIT, Frame, Rejects, has_high_bytes
+from dianhuan_sdk.tabular._frame import RAW_LIMIT, Bools, Frame, IntArray, Rejects, has_high_bytes
+from dianhuan_sdk.tabular._lines import tidy
 from dianhuan_sdk.tabular._mapping import Mapping
 from dianhuan_sdk.tabular._source import (
     BREAKS,
@@ -75,44 +75,59 @@ class CsvBlock:
         return Frame(self.form.headers, columns, rows, _text_codec(self.form))
 
     def careful(self, rejects: Rejects) -> Frame:
-        """All columns as binary; lines with a wrong number of columns go to `rejects`."""
-        bad_lines: list[int] = []
-        if not self.data:
-            columns = {i: pa.array([], pa.binary()) for i in range(len(self.form.headers))}
-            return Frame(self.form.headers, columns, np.zeros(0, dtype=np.int64))
-
-        def on_bad(line: pacsv.InvalidRow) -> str:
-            number = self.first_row + line.number - 1
-            bad_lines.append(number)
-            words = f"{line.actual_columns} columns, the header has {line.expected_columns}"
-            text = line.text.encode("latin-1").decode(codec, "replace") if veiled else line.text
-            rejects.add(number, "wrong_columns", words, json.dumps({"line": text[:RAW_LIMIT]}, ensure_ascii=False))
-            return "skip"
-
-        names = [str(i) for i in range(len(self.form.headers))]
-        codec = _text_codec(self.form)
-        # Arrow hands bad lines over as UTF-8 text and fails where they are not: veil other bytes as Latin-1 letters.
-        veiled = not _is_utf8(self.data)
-        data = self.data.decode("latin-1").encode() if veiled else self.data
+        """All columns as binary; lines that are no rows go to `rejects`."""
+        numbers = np.arange(self.first_row, self.first_row + self._lines, dtype=np.int64)
+        trial = Rejects()
         try:
-            table = self._read({n: pa.binary() for n in names}, names, (), on_bad, data)
+            frame = self._parse(self.data, numbers, trial)
+        except pa.ArrowInvalid:
+            # Blank lines, or a quote or a carriage return that puts lines together or apart: sort them out one by one.
+            pass
+        else:
+            rejects.absorb(trial)
+            return frame
+        data, numbers = tidy(self.data, self.first_row, self.form.delimiter, _text_codec(self.form), rejects)
+        try:
+            return self._parse(data, numbers, rejects)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{self.name}: the lines from row {self.first_row} on are not CSV: {error}",
                 expected="lines of fields, quotes closed on the same line",
                 hint="check quotes and the delimiter near that row",
             ) from error
+
+    def _parse(self, data: bytes, numbers: IntArray, rejects: Rejects) -> Frame:
+        names = [str(i) for i in range(len(self.form.headers))]
+        if not data:
+            columns = {int(name): pa.array([], pa.binary()) for name in names}
+            return Frame(self.form.headers, columns, np.zeros(0, dtype=np.int64))
+        codec = _text_codec(self.form)
+        # Arrow hands bad lines over as UTF-8 text and fails where they are not: veil other bytes as Latin-1 letters.
+        veiled = not _is_utf8(data)
+        good: Bools = np.ones(len(numbers), dtype=bool)
+
+        def on_bad(line: pacsv.InvalidRow) -> str:
+            if line.number > len(numbers):
+                return "error"
+            good[line.number - 1] = False
+            words = f"{line.actual_columns} columns, the header has {line.expected_columns}"
+            text = line.text.encode("latin-1").decode(codec, "replace") if veiled else line.text
+            raw = json.dumps({"line": text[:RAW_LIMIT]}, ensure_ascii=False)
+            rejects.add(int(numbers[line.number - 1]), "wrong_columns", words, raw)
+            return "skip"
+
+        shown = data.decode("latin-1").encode() if veiled else data
+        table = self._read({n: pa.binary() for n in names}, names, (), on_bad, shown)
+        if table.num_rows != good.sum():
+            raise pa.ArrowInvalid(f"{len(numbers)} lines make {table.num_rows + (~good).sum()} rows")
         columns = {int(name): _one(table.column(name)) for name in names}
         if veiled:
             columns = {at: _unveiled(column) for at, column in columns.items()}
-        rows = np.arange(self.first_row, self.first_row + table.num_rows + len(bad_lines), dtype=np.int64)
-        rows = np.setdiff1d(rows, np.asarray(bad_lines, dtype=np.int64), assume_unique=True)
-        frame = Frame(self.form.headers, columns, rows, codec)
-        return frame if len(rows) + len(bad_lines) == self._lines else _without_open_quotes(frame, rejects)
+        return Frame(self.form.headers, columns, numbers[good], codec)
 
     @property
     def _lines(self) -> int:
-        return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+        return self.data.count(b"\n") + (not self.data.endswith(b"\n")) if self.data else 0
 
     def _read(
         self,
@@ -135,24 +150,10 @@ class CsvBlock:
                 check_utf8=False,
                 column_types=types,
                 include_columns=include,
-                null_values=list(missing),
+                null_values=["", *missing],
                 strings_can_be_null=False,
             ),
         )
-
-
-def _without_open_quotes(frame: Frame, rejects: Rejects) -> Frame:
-    """Refuse rows with a line end inside a quoted value: as a rule the quote was never closed."""
-    breaks = np.zeros(len(frame.rows), dtype=np.int64)
-    for column in frame.columns.values():
-        breaks += pc.fill_null(pc.count_substring(column, b"\n"), 0).to_numpy(zero_copy_only=False)
-    frame.rows = frame.rows + np.cumsum(breaks) - breaks
-    for i in np.flatnonzero(breaks):
-        words = f"a quoted value runs over {breaks[i]} line ends: a quote is not closed"
-        rejects.add(int(frame.rows[i]), "open_quote", words, frame.raw(int(i)))
-    mask = pa.array(breaks == 0)
-    columns = {at: column.filter(mask) for at, column in frame.columns.items()}
-    return Frame(frame.headers, columns, frame.rows[breaks == 0], frame.codec)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -28,7 +28,9 @@ _END = object()
 
 
 def is_data_file(name: str, control_file: str = "") -> bool:
-    """Is that the name of a data file: not hidden, not a control file, not one still being written?"""
+    """Is that the name of a data file: not a path, not hidden, not a control file, not one still being written?"""
+    if name != Path(name).name or "\\" in name:
+        return False
     if name.startswith(".") or (control_file and name.endswith(control_file)):
         return False
     return Path(name).suffix.lower() not in UNFINISHED
@@ -85,7 +87,8 @@ async def read_one(
             part = within(batch, window)
             stats["rows"] += part.rows.num_rows
             stats["rejects"] += part.rejects.num_rows if part.rejects is not None else 0
-            yield part
+            if part.rows.num_rows or part.rejects is not None:
+                yield part
     except IncompleteFileError as error:
         log.info("left for the next run: %s", error)
         return

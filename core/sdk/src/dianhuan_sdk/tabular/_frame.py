@@ -32,6 +32,11 @@ class Rejects:
         """One row: number in the file, reason code, words, raw row as JSON text."""
         self._rows.append((row, code, detail, raw))
 
+    def absorb(self, other: Rejects) -> None:
+        """Take over the rows of another collection."""
+        self._rows += other._rows
+        self.ignored += other.ignored
+
     def take(self) -> pa.RecordBatch | None:
         """The rows so far in `REJECT_SCHEMA`, and start anew; None if there are none."""
         if not self._rows:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dianhuan_sdk.contracts import TableContract
-from dianhuan_sdk.errors import InputError
+from dianhuan_sdk.errors import ConfigError, InputError
 from dianhuan_sdk.tabular import _values as v
 from dianhuan_sdk.tabular._blocks import Block
 from dianhuan_sdk.tabular._curve import missing_numbers
@@ -61,9 +61,20 @@ def long_batches(
 
 def _meter_column(mapping: Mapping, contract: TableContract, headers: Sequence[str], origin: str) -> Column:
     plan = plan_columns(mapping, contract, headers, origin)
+    _ensure_no_others(mapping, {_METER}, origin)
     if _METER not in plan:
         required_position(headers, contract.field(_METER).zh, origin)
     return plan[_METER]
+
+
+def _ensure_no_others(mapping: Mapping, known: set[str], origin: str) -> None:
+    others = sorted(set(mapping.columns) - known)
+    if others:
+        raise ConfigError(
+            f"{origin}: the mapping fills {', '.join(others)}, which is made of the readings in this layout",
+            expected=f"`columns` with {', '.join(sorted(known)) or 'nothing'} only",
+            hint="remove it from the mapping; the stamp stands under curve.time",
+        )
 
 
 def _add_long(
@@ -158,6 +169,7 @@ def matrix_batches(
     try:
         for block in blocks:
             if positions is None:
+                _ensure_no_others(mapping, set(), origin)
                 positions = _meters(block.headers, curve, origin)
             _add_matrix(block.careful(rejects), mapping, readings, positions, rejects, origin)
     except InputError as error:

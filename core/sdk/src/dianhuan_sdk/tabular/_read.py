@@ -118,7 +118,8 @@ def _batches(
     try:
         for rows in _rows(blocks, mapping, contract, rejects, origin):
             nothing = rows.slice(0, 0)
-            yield Batch(contract.name, rows, source, rejects.take(), mapping.only_new)
+            if rows.num_rows or len(rejects):
+                yield Batch(contract.name, rows, source, rejects.take(), mapping.only_new)
     except InputError:
         if len(rejects):
             yield Batch(contract.name, nothing, source, rejects.take())

@@ -18,6 +18,7 @@ from dianhuan_sdk.tabular._mapping import Mapping
 
 UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart", ".writing")
 SAMPLE_BYTES = 1 << 20
+LONGEST_LINE = 64 << 20
 # `,` `;` and tab never occur inside a GB18030 character; other marks may, so such files are transcoded first.
 SAFE_DELIMITERS = ",;\t"
 
@@ -205,6 +206,12 @@ def line_blocks(stream: Steady, size: int, codec: str | None) -> Iterator[bytes]
         cut = data.rfind(b"\n") + 1
         if cut == 0:
             rest += data
+            if len(rest) > LONGEST_LINE:
+                raise InputError(
+                    f"a line is longer than {LONGEST_LINE >> 20} MiB",
+                    expected="lines of a table",
+                    hint="check that this is a text file with line ends",
+                )
             continue
         yield rest + data[:cut] if rest else data[:cut]
         rest = data[cut:]

@@ -48,7 +48,7 @@ def wide_batches(
             trial = Rejects()
             batches = _convert(frame, plan, trial)
             if not len(trial):
-                rejects.ignored += trial.ignored
+                rejects.absorb(trial)
                 yield from batches
                 continue
         # Something in this block is wrong: read it again with all columns, so that bad rows can be shown whole.
