@@ -221,3 +221,14 @@ def test_pages_follow_each_other_without_gap_or_repeat(city, put, rows):
         after = [seen[-1]]
     assert seen == sorted(seen, reverse=True)
     assert len(seen) == 28
+
+
+def test_features_of_an_older_definition_are_recomputed_at_start(city, curve_rows, put, reopen):
+    put(city, curve_rows(DAY, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}))
+    expected = feature(city, DAY)
+    city.write(lambda con: con.execute("UPDATE meta SET value = '0' WHERE key = 'features_version'"))
+    city.write(lambda con: con.execute("UPDATE feature_day SET kwh = -1"))
+    city.close()
+    again = reopen(city.data)
+    assert feature(again, DAY) == pytest.approx(expected, nan_ok=True)
+    again.close()

@@ -23,7 +23,8 @@ def quantile(values: np.ndarray[Any, Any], q: float) -> np.ndarray[Any, Any]:
     above = np.minimum(below + 1, np.maximum(valid - 1, 0))
     low = np.take_along_axis(ordered, below[..., None], axis=-1)[..., 0]
     high = np.take_along_axis(ordered, above[..., None], axis=-1)[..., 0]
-    answer: np.ndarray[Any, Any] = low + (high - low) * (place - below)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞, where a ratio has no denominator
+        answer: np.ndarray[Any, Any] = low + (high - low) * (place - below)
     return answer
 
 

@@ -23,8 +23,13 @@ from dianhuan_hub.cli._output import emit
 
 _REGISTERS = ("entity", "account_link", "permit", "acceptance", "filed_report", "order", "weather")
 _QUESTION = """
-{ todaysList(k: 3) { lines { rank caseId name priority } }
-  warnings(first: 1) { totalCount } }
+query ($day: Date!) {
+  todaysList(day: $day, k: 3) {
+    ... on TodaysList { visits { rank caseId name priority warnings { modelId rule score } } bound { zh en } }
+    ... on Problem { message hint }
+  }
+  counts(table: WARNING, by: DIVISION) { ... on Counts { groups { key count } } ... on Problem { message hint } }
+}
 """
 
 
@@ -58,7 +63,7 @@ def command(
         demo.say("6", "首位案件的证据图", "the first case, drawn")
         demo.run("explain", lines[0]["case"], "--out", demo.folder / "evidence.png", show=True)
     demo.say("7", "省级查询接口", "the provincial agency asks over GraphQL")
-    answer = demo.ask(key)
+    answer = demo.ask(key, run["day"])
     facts = {
         "entities": made["entities"],
         "days": made["days"],
@@ -69,7 +74,7 @@ def command(
         "findings": run["findings"],
         "warnings": run["warnings"],
         **result,
-        "graphql": answer["data"],
+        "graphql": answer,
         "seconds": round(time.perf_counter() - began, 1),
     }
     if as_json:
@@ -77,6 +82,7 @@ def command(
         return
     share = "–" if result["precision"] is None else f"{result['precision']:.0%}"
     print(
+        f"\n前 k 户准确率 precision of the first k: {result['precision_at']}"
         f"\n清单 {result['listed']} 户,其中真实违法 {result['hits']} 户:准确率 {share}"
         f"\n{result['listed']} visits on the list, {result['hits']} of them are violators: precision {share}"
         f"\n一座 {made['entities']} 户的模拟城市,违法占 {base_rate:.2%},种子 {seed};"
@@ -156,7 +162,7 @@ class _Demo:
             file.write("\n".join(lines) + "\n")
         return key
 
-    def ask(self, key: str) -> dict[str, Any]:
+    def ask(self, key: str, day: str) -> dict[str, Any]:
         """Start the API, ask one question, stop it."""
         import httpx
 
@@ -165,7 +171,7 @@ class _Demo:
             if not self._quiet:
                 print(f"POST {url}/graphql {' '.join(_QUESTION.split())}")
             answer: dict[str, Any] = httpx.post(
-                f"{url}/graphql", json={"query": _QUESTION}, headers=headers, timeout=30
+                f"{url}/graphql", json={"query": _QUESTION, "variables": {"day": day}}, headers=headers, timeout=30
             ).json()
         if not self._quiet:
             print(json.dumps(answer, ensure_ascii=False, indent=1))
@@ -223,6 +229,9 @@ def _against_truth(path: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
         "listed": len(listed),
         "hits": hits,
         "precision": round(hits / len(listed), 3) if listed else None,
+        "precision_at": {
+            k: round(sum(e in violators for e in listed[:k]) / k, 3) for k in (10, 20, 50) if k <= len(listed)
+        },
         "violators": len(violators),
         "wasted": wasted,
     }

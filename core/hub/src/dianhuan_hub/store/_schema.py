@@ -65,8 +65,20 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         for name in (*REGISTERS, *RESULT_TABLES):
             con.execute(contract_ddl(TABLES[name]))
         con.execute(f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
-        con.execute(_feature_ddl())
-        con.execute(f"INSERT INTO meta VALUES ('features_version', '{FEATURES_VERSION}')")
+        renew_features(con)
+
+
+def features_are_current(con: duckdb.DuckDBPyConnection) -> bool:
+    """Were the kept features made by the present definition?"""
+    rows = con.execute("SELECT value FROM meta WHERE key = 'features_version'").fetchall()
+    return rows == [(str(FEATURES_VERSION),)]
+
+
+def renew_features(con: duckdb.DuckDBPyConnection) -> None:
+    """An empty feature table of the present definition."""
+    con.execute("DROP TABLE IF EXISTS feature_day")
+    con.execute(_feature_ddl())
+    con.execute("INSERT OR REPLACE INTO meta VALUES ('features_version', ?)", [str(FEATURES_VERSION)])
 
 
 def _feature_ddl() -> str:

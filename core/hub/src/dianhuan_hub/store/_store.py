@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,9 +30,11 @@ from dianhuan_hub.store._entity_days import (
 from dianhuan_hub.store._loads import LoadInfo
 from dianhuan_hub.store._missing import FloatArray
 from dianhuan_hub.store._registers import RegisterRows, put_register
+from dianhuan_hub.store._schema import features_are_current, renew_features
 from dianhuan_hub.store._topology import EPOCH, IntArray, Topology, day_number, read_topology
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,10 @@ class Store:
         self._now = now
         self._topology: Topology | None = None
         self._features = ThreadPoolExecutor(1, thread_name_prefix="store-features")
+        with self.engine.cursor() as con:
+            current = features_are_current(con)
+        if not current:
+            self.engine.write(self._recompute_features)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -215,6 +222,16 @@ class Store:
         for day in days:
             refresh(con, topology, self._make, day_number(day), ents[ents >= 0])
         return set(days)
+
+    def _recompute_features(self, con: Connection) -> None:
+        """After an update that changed their definition: every kept feature anew from the stored curves."""
+        days = curve_days(con)
+        log.warning("daily features have a new definition: recomputing %d days", len(days))
+        renew_features(con)
+        topology = read_topology(con)
+        everyone = np.arange(len(topology.entities), dtype=np.int32)
+        for day in days:
+            refresh(con, topology, self._make, day_number(day), everyone)
 
     def city(self, last: date, days: int, features: Iterable[str]) -> CityBlock:
         """The whole city over the days up to `last`, for models."""
