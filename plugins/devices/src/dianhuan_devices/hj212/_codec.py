@@ -15,7 +15,7 @@ from dianhuan_devices.hj212._codes import factor, profile, quantity_of
 from dianhuan_devices.hj212._decode import Decoder
 from dianhuan_devices.hj212._encode import Station, numbered
 from dianhuan_devices.hj212._frame import Hj212Frame
-from dianhuan_devices.hj212._framing import Cut, Cutter
+from dianhuan_devices.hj212._framing import Cut, Cutter, cut_again
 from dianhuan_devices.hj212._packets import Packets
 from dianhuan_devices.hj212._time import Times
 from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputError, Request, channel_id
@@ -88,15 +88,23 @@ class Hj212Codec:
                 found.append(cut)
                 continue
             frame = self._decoder.decode(cut)
-            if frame.header.pnum > 1 and frame.legible and not _has(frame, "crc_wrong"):
-                found += self._packets.add(frame)
-            content = frame.content
-            if content.at is None and content.codes and frame.interval == "moment":
-                at = self._times.regular(frame.header.qn[:14])
-                frame.content = content._replace(at=at)
-                frame.deviations += (Deviation("datatime_missing", "the time of the QN is taken"),)
-            found.append(frame)
+            if not frame.valid and (inner := cut_again(cut)):
+                for part in inner:
+                    self._finish(self._decoder.decode(part), found)
+            else:
+                self._finish(frame, found)
         return found
+
+    def _finish(self, frame: Hj212Frame, found: list[Hj212Frame | Deviation]) -> None:
+        if frame.header.pnum > 1 and frame.legible and not _has(frame, "crc_wrong"):
+            found += self._packets.add(frame)
+        content = frame.content
+        if content.at is None and content.codes and frame.interval == "moment":
+            at = self._times.regular(frame.header.qn[:14])
+            frame.content = content._replace(at=at)
+            words = "no time at all" if at is None else "the time of the QN is taken"
+            frame.deviations += (Deviation("datatime_missing", words),)
+        found.append(frame)
 
     def reply(self, frame: Frame) -> bytes | None:
         """See `DeviceCodec.reply`: 9013 or 9014 where the Flag asks for it.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dianhuan_devices.hj212._area import EMPTY, AreaReader
 from dianhuan_devices.hj212._cipher import Sm4, key_bytes, printed_to_raw
-from dianhuan_devices.hj212._codes import profile
+from dianhuan_devices.hj212._codes import profiles
 from dianhuan_devices.hj212._crc import crc16
 from dianhuan_devices.hj212._frame import Hj212Frame
 from dianhuan_devices.hj212._framing import Cut
@@ -50,7 +50,9 @@ class Decoder:
         text = _text(head, notes)
         header = self._headers.read(text)
         device = self._directory(mn_of(text) if header is None else header.mn)
-        station = profile(device.profile) if device is not None and device.profile else None
+        station = profiles().get(device.profile) if device is not None else None
+        if station is None and device is not None and device.profile:
+            notes.append(Deviation("profile_unknown", f"no profile {device.profile!r}"))
         edition = None if station is None else station.edition
         if header is None:
             header, more = read_tolerant(text, edition)
@@ -61,10 +63,11 @@ class Decoder:
         given = int(digits, 16)
         length = len(segment)
         keyed = device is not None and bool(device.keys)
-        opened = self._open(device, segment, head, area, given) if keyed and not area.isascii() else None
+        cipher_first = keyed and not area.isascii()  # then the CRC over the bytes as they came is rarely wanted
+        opened = self._open(device, head, area, given) if cipher_first else None
         crc = crc16(segment) if opened is None else opened.crc
-        if opened is None and crc != given and keyed:
-            opened = self._open(device, segment, head, area, given)
+        if keyed and not cipher_first and crc != given:
+            opened = self._open(device, head, area, given)
         legible = True
         if opened is not None:
             area, crc, length = opened.area, opened.crc, opened.length
@@ -110,7 +113,7 @@ class Decoder:
             offset,
         )
 
-    def _open(self, device: Device | None, segment: bytes, head: bytes, area: bytes, given: int) -> _Opened | None:
+    def _open(self, device: Device | None, head: bytes, area: bytes, given: int) -> _Opened | None:
         """Decrypt with the station's keys, the present one first; the CRC over the plain text decides."""
         if device is None or len(area) < _SHORT:
             return None

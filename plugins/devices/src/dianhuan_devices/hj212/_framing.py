@@ -45,9 +45,9 @@ class Cutter:
 
     __slots__ = ("_base", "_kept", "_sample", "_skipped", "_skipped_from")
 
-    def __init__(self) -> None:
+    def __init__(self, base: int = 0) -> None:
         self._kept = b""
-        self._base = 0  # offset of _kept in the stream
+        self._base = base  # offset of _kept in the stream
         self._skipped = 0
         self._skipped_from = 0
         self._sample = b""
@@ -121,6 +121,10 @@ class Cutter:
         if stop is None and final:
             stop = _END_OF_INPUT.search(data, at + 6, at + WINDOW)
         if stop is None:
+            if final and not reached:
+                self._report(found)
+                found.append(Deviation("cut_off", f"the last {size - at} bytes, from offset {self._base + at}"))
+                return size
             if final or size - at >= WINDOW:
                 return self._skip(data, at, at + 2, found, final)
             return at
@@ -174,6 +178,20 @@ class Cutter:
                 )
             )
             self._skipped = 0
+
+
+def cut_again(cut: Cut) -> list[Cut]:
+    """A frame whose content is wrong may have swallowed others: a wrong length that happens to lead to the end of a
+    later frame. Returns the frames in it, the first with its real end, if one of them is right; else nothing."""
+    end = _END.search(cut.raw, 6, len(cut.raw) - 6)
+    if end is None or not cut.raw.startswith(b"##", end.end()):
+        return []
+    cutter = Cutter(cut.offset + end.end())
+    inner = [c for c in (*cutter.feed(cut.raw[end.end() :]), *cutter.settle(end=True)) if isinstance(c, Cut)]
+    if not any(len(c.segment) == c.declared and crc16(c.segment) == int(c.crc, 16) for c in inner):
+        return []
+    segment = cut.raw[6 : end.start() + 2]
+    return [cut._replace(raw=cut.raw[: end.end()], segment=segment, crc=end[1], deviations=()), *inner]
 
 
 def _last_start(data: bytes, low: int, high: int) -> int:

@@ -121,7 +121,7 @@ def read_tolerant(text: str, edition: int | None) -> tuple[Header, list[Deviatio
     if order != sorted(order):
         deviations.append(Deviation("field_order", " ".join(FIELDS[i] for i in order)))
     flag = _number(fields, "Flag", deviations)
-    version = edition or {1: 2017, 2: 2025}.get(flag >> 2, 2005)
+    version = edition or {0: 2005, 2: 2025, -1: 2017 if "QN" in fields else 2005}.get(flag >> 2, 2017)
     needed = ("ST", "CN", "PW", "MN") if version == 2005 else ("QN", "ST", "CN", "PW", "MN", "Flag")
     deviations.extend(Deviation("field_missing", f"no {name}") for name in needed if name not in fields)
     qn, st, cn, mn = (fields.get(name, "") for name in ("QN", "ST", "CN", "MN"))
