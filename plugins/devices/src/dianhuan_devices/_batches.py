@@ -76,13 +76,17 @@ def reading_batch(
     received_at: datetime,
     offsets: Mapping[str, timedelta] | None,
     refuse: frozenset[str] = frozenset(),
+    *,
+    polled: bool = False,
 ) -> Batch:
     """Rows of `reading` from frames of any codec.
 
     Args:
         refuse: codes of deviations whose frames do not count.
+        polled: a reading without a time was read just now: the instant of reception is its time.
     """
     columns = ReadingColumns()
+    now = micros(received_at)
     for row, frame in enumerate(frames, 1):
         bad = next((d for d in frame.deviations if d.code in refuse), None)
         if bad is not None:
@@ -90,13 +94,13 @@ def reading_batch(
             continue
         offset = (offsets or {}).get(frame.device_id, timedelta()) // _ONE
         for reading in frame.readings:
-            if reading.at is None:
+            if reading.at is None and not polled:
                 columns.reject(row, Deviation("time_missing", f"{reading.code} has no time"), frame.raw)
                 continue
-            at = micros(reading.at)
+            at, corrected = (now, now) if reading.at is None else (micros(reading.at), micros(reading.at) + offset)
             columns.channel_id.append(reading.channel_id(frame.device_id))
             columns.device_at.append(at)
-            columns.at.append(at + offset)
+            columns.at.append(corrected)
             columns.value.append(reading.value)
             columns.text.append(reading.text)
             columns.quality.append(reading.quality or None)
