@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -225,7 +226,7 @@ def test_any_chunking_gives_the_same_frames(cuts: list[int]) -> None:
     whole, _ = read_all(STREAM)
     assert len(whole) == 3
     line, found, edges = codec(), [], [0, *sorted(cuts), len(STREAM)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         found += line.feed(STREAM[low:high])
     found += line.settle(end=True)
     assert [f.raw for f in found if isinstance(f, Dlt645Frame)] == [f.raw for f in whole]
@@ -265,7 +266,7 @@ def test_wrong_addresses_are_refused(address: str) -> None:
 
 def test_numbers_that_do_not_fit_are_refused() -> None:
     for number, signed in ((1000.0, True), (800.0, True), (-1.0, False)):
-        with pytest.raises(ValueError, match="fit|room"):
+        with pytest.raises(ValueError, match=r"fit|room"):
             to_bcd(number, 3, 3, signed)
 
 

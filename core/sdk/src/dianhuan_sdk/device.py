@@ -189,6 +189,10 @@ class DeviceCodec(Protocol):
         """What to send for a task; empty where the protocol has nothing for it."""
         ...
 
+    def sent(self, request: Request) -> None:
+        """The host has written a request of `plan`: where answers name no request, the next one belongs to it."""
+        ...
+
     def to_batch(
         self, frames: Sequence[Frame], *, received_at: datetime, offsets: Mapping[str, timedelta] | None = None
     ) -> Batch:

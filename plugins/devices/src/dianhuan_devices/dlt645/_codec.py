@@ -109,6 +109,9 @@ class Dlt645Codec:
             )
         return requests
 
+    def sent(self, request: Request) -> None:
+        """See `DeviceCodec.sent`; answers of DL/T 645 name their identifier."""
+
     def to_batch(
         self, frames: Sequence[Frame], *, received_at: datetime, offsets: Mapping[str, timedelta] | None = None
     ) -> Batch:

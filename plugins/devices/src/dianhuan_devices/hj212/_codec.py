@@ -159,6 +159,9 @@ class Hj212Codec:
             return [self._request(centre.new_key(next(at), key), "9012", "new session key")]
         return []  # loggers push; there is nothing to poll
 
+    def sent(self, request: Request) -> None:
+        """See `DeviceCodec.sent`; answers of HJ 212 echo the QN of their request."""
+
     def _request(self, data: bytes, expects: str, note: str) -> Request:
         return Request(data, expects, note, self._config.timeout_s, self._config.resends)
 
