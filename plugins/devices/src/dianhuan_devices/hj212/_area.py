@@ -86,6 +86,7 @@ EMPTY = Content((), (), (), (), (), None)
 
 
 class _Shape(NamedTuple):
+    keys: list[str]
     codes: tuple[str, ...]
     statistics: tuple[str, ...]
     bare: int  # readings without a flag
@@ -96,9 +97,10 @@ class _Shape(NamedTuple):
 class AreaReader:
     """Reads data areas; keeps the shapes seen, a bounded number of them."""
 
-    __slots__ = ("_shapes", "_times")
+    __slots__ = ("_recent", "_shapes", "_times")
 
     def __init__(self) -> None:
+        self._recent: dict[bytes, _Shape] = {}  # by form alone: a station's next frame most often has the same keys
         self._shapes: dict[tuple[bytes, tuple[str, ...]], _Shape | None] = {}
         self._times = Times()
 
@@ -106,11 +108,11 @@ class AreaReader:
         """Readings of a data area of ASCII text, and what is irregular about it."""
         text = area.decode("ascii")
         tokens = area.translate(_SEPARATORS).decode("ascii").split(";")
-        key = (area.translate(None, _REST), tuple(tokens[::2]))
-        try:
-            shape = self._shapes[key]
-        except KeyError:
-            shape = self._learn(key, text)
+        keys = tokens[::2]
+        form = area.translate(None, _REST)
+        shape: _Shape | None = self._recent.get(form)
+        if shape is None or shape.keys != keys:
+            shape = self._find(form, keys, text)
         if shape is None:
             return self.read_text(text)
         at = self._times.regular(tokens[1])
@@ -129,10 +131,18 @@ class AreaReader:
             return self.read_text(text)
         return Content(shape.codes, shape.statistics, values, (), flags, at), ()
 
-    def _learn(self, key: tuple[bytes, tuple[str, ...]], text: str) -> _Shape | None:
-        if len(self._shapes) >= _SHAPES:
-            self._shapes.clear()
-        shape = self._shapes[key] = None if key[0].translate(None, b",=;") else _shape(text)
+    def _find(self, form: bytes, keys: list[str], text: str) -> _Shape | None:
+        key = (form, tuple(keys))
+        try:
+            shape = self._shapes[key]
+        except KeyError:
+            if len(self._shapes) >= _SHAPES:
+                self._shapes.clear()
+                self._recent.clear()
+            shape = None if form.translate(None, b",=;") else _shape(text, keys)
+            self._shapes[key] = shape
+        if shape is not None:
+            self._recent[form] = shape
         return shape
 
     def read_text(self, text: str) -> tuple[Content, tuple[Deviation, ...]]:
@@ -144,7 +154,7 @@ class AreaReader:
         return _content(items, deviations, self._times)
 
 
-def _shape(text: str) -> _Shape | None:
+def _shape(text: str, keys: list[str]) -> _Shape | None:
     """What a regular data area's keys mean; None where it is irregular or holds something else than numbers."""
     items, deviations = split_items(text)
     if deviations or not items or items[0][0] != "DataTime":
@@ -175,7 +185,7 @@ def _shape(text: str) -> _Shape | None:
     if not places or not flags.keys() <= set(codes):
         return None
     flagged = [flags.get(code, -1) for code in codes]  # -1: the empty text that the reader appends
-    return _Shape(tuple(codes), tuple(statistics), flagged.count(-1), _picker(places), _picker(flagged))
+    return _Shape(keys, tuple(codes), tuple(statistics), flagged.count(-1), _picker(places), _picker(flagged))
 
 
 def _picker(places: list[int]) -> Callable[[list[str]], tuple[str, ...]]:

@@ -46,8 +46,13 @@ class Decoder:
         """The frame of a cut; never raises."""
         raw, segment, digits, declared, offset, framing = cut
         notes: list[Deviation] = list(framing) if framing else []
-        head, area = _split(segment, notes)
-        text = _text(head, notes)
+        place = segment.find(_AREA)
+        if place >= 0 and segment.endswith(b"&&", place + 5):
+            head, area = segment[:place], segment[place + 5 : -2]
+        else:
+            head, area = _split(segment, place, notes)
+        plain = area.isascii()
+        text = head.decode("ascii") if head.isascii() else _text(head, notes)
         header = self._headers.read(text)
         device = self._directory(mn_of(text) if header is None else header.mn)
         station = profiles().get(device.profile) if device is not None else None
@@ -63,7 +68,7 @@ class Decoder:
         given = int(digits, 16)
         length = len(segment)
         keyed = device is not None and bool(device.keys)
-        cipher_first = keyed and not area.isascii()  # then the CRC over the bytes as they came is rarely wanted
+        cipher_first = keyed and not plain  # then the CRC over the bytes as they came is rarely wanted
         opened = self._open(device, head, area, given) if cipher_first else None
         crc = crc16(segment) if opened is None else opened.crc
         if keyed and not cipher_first and crc != given:
@@ -71,6 +76,7 @@ class Decoder:
         legible = True
         if opened is not None:
             area, crc, length = opened.area, opened.crc, opened.length
+            plain = area.isascii()
             if opened.note:
                 notes.append(Deviation(opened.note, _OPENED[opened.note]))
         elif crc != given:
@@ -78,15 +84,16 @@ class Decoder:
             notes.append(_wrong_crc(segment, crc, given) if legible else _closed(keyed))
         elif keyed and len(area) >= _SHORT and _to_encrypt(header.cn):
             notes.append(Deviation("not_encrypted", f"CN={header.cn} of a station with a key came in plain text"))
-        if digits.upper() != digits:
-            notes.append(Deviation("crc_case", f"CRC {digits.decode('ascii')} in lower case"))
+        crc_text = digits.decode("ascii")
+        if crc_text.upper() != crc_text:
+            notes.append(Deviation("crc_case", f"CRC {crc_text} in lower case"))
         if declared != length:
             notes.append(_wrong_length(segment, declared, length))
 
         content, words = EMPTY, ""
         irregular: tuple[Deviation, ...] = ()
         if legible:
-            if area.isascii():
+            if plain:
                 words = area.decode("ascii")
                 if area and header.pnum < 2:
                     content, irregular = self.reader.read(area)
@@ -102,7 +109,7 @@ class Decoder:
             words,
             crc == given and declared == length,
             tuple(notes),
-            digits.decode("ascii"),
+            crc_text,
             crc,
             declared,
             length,
@@ -151,23 +158,15 @@ _OPENED = {
 }
 
 
-def _split(segment: bytes, notes: list[Deviation]) -> tuple[bytes, bytes]:
-    place = segment.find(_AREA)
+def _split(segment: bytes, place: int, notes: list[Deviation]) -> tuple[bytes, bytes]:
     if place < 0:
         notes.append(Deviation("area_missing", "no CP=&&…&& in the data segment"))
         return segment, b""
-    start = place + len(_AREA)
-    if segment.endswith(b"&&") and len(segment) >= start + 2:
-        return segment[:place], segment[start:-2]
-    return segment[:place], segment[start:].removesuffix(b"&&")
+    return segment[:place], segment[place + len(_AREA) :].removesuffix(b"&&")
 
 
 def _text(data: bytes, notes: list[Deviation]) -> str:
-    """Text of bytes: ASCII, UTF-8 (as the standard says), GBK (as the field does), or what can be read of it."""
-    try:
-        return data.decode("ascii")
-    except UnicodeDecodeError:
-        pass
+    """Text of bytes: UTF-8 (as the standard says), GBK (as the field does), or what can be read of it."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -14,12 +14,13 @@ _KEPT = 4096
 
 
 class Times:
-    """Reads `DataTime` texts; the few that every station of a minute shares are kept."""
+    """Reads `DataTime` texts; the days and the texts that many stations share are kept, a bounded number of them."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_days", "_known")
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
+        self._days: dict[str, int] = {}
 
     def regular(self, text: str) -> int | None:
         """Microseconds since 1970 UTC of fourteen digits; None where it is irregular or no such time."""
@@ -27,11 +28,21 @@ class Times:
         if at is None:
             if len(text) != 14 or not (text.isascii() and text.isdigit()):
                 return None
-            at = _micros(text)
-            if at is not None:
-                if len(self._known) >= _KEPT:
-                    self._known.clear()
-                self._known[text] = at
+            day = self._days.get(text[:8])
+            if day is None:
+                day = _micros(text[:8] + "000000")
+                if day is None:
+                    return None
+                if len(self._days) >= _KEPT:
+                    self._days.clear()
+                self._days[text[:8]] = day
+            hour, minute, second = int(text[8:10]), int(text[10:12]), int(text[12:])
+            if hour > 23 or minute > 59 or second > 59:
+                return None
+            at = day + (hour * 3600 + minute * 60 + second) * 1_000_000
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[text] = at
         return at
 
     def any(self, text: str) -> tuple[int | None, Deviation | None]:
