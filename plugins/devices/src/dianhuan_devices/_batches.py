@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dianhuan_sdk import REJECT_SCHEMA, Batch, Deviation, Frame, Reading, SourceRef
 from dianhuan_standards import TABLES
@@ -25,22 +26,57 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _ONE
 
 
-@dataclass(slots=True)
 class ReadingColumns:
-    """Columns of `reading` while they grow; frames that do not count become rejects."""
+    """Columns of `reading` while they grow, run by run; frames that do not count become rejects.
 
-    channel_id: list[str] = field(default_factory=list)
-    device_at: list[int] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
-    value: list[float | None] = field(default_factory=list)
-    text: list[str | None] = field(default_factory=list)
-    quality: list[str | None] = field(default_factory=list)
-    resent: list[bool] = field(default_factory=list)
-    rejects: list[dict[str, Any]] = field(default_factory=list)
+    A run is the readings of one frame at one time. The ids of a series are one tuple from frame to frame, so a run
+    costs its values and a few numbers; the columns are spread out by Arrow and numpy at the end.
+    """
+
+    __slots__ = ("_at", "_flags", "_ids", "_places", "_rejects", "_resent", "_runs", "_sizes", "_texts", "_values")
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._places: dict[int, tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.int64]]]] = {}
+        self._runs: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        self._sizes: list[int] = []
+        self._at: list[tuple[int, int]] = []
+        self._values: list[float | None] = []
+        self._flags: list[str] = []
+        self._texts: dict[int, str] = {}
+        self._resent: list[bool] = []
+        self._rejects: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        ids: tuple[str, ...],
+        device_at: int,
+        at: int,
+        values: Sequence[float | None],
+        flags: Sequence[str],
+        texts: Sequence[str | None] = (),
+        resent: bool = False,
+    ) -> None:
+        """A run: channel ids, the device's and the corrected time in microseconds, values, flags ('' = none), texts."""
+        known = self._places.get(id(ids))
+        if known is None:
+            start = len(self._ids)
+            self._ids += ids
+            # The tuple is kept, so its id stays its own.
+            known = self._places[id(ids)] = (ids, np.arange(start, len(self._ids), dtype=np.int64))
+        if texts:
+            first = len(self._values)
+            self._texts |= {first + n: text for n, text in enumerate(texts) if text is not None}
+        self._runs.append(known[1])
+        self._sizes.append(len(ids))
+        self._at.append((device_at, at))
+        self._values += values
+        self._flags += flags
+        self._resent.append(resent)
 
     def reject(self, row: int, deviation: Deviation, raw: bytes) -> None:
         """A frame, or a reading of one, that does not count, with the frame's bytes for a person to look at."""
-        self.rejects.append(
+        self._rejects.append(
             {
                 "row": row,
                 "code": deviation.code,
@@ -51,23 +87,31 @@ class ReadingColumns:
 
     def batch(self, protocol: str, received_at: datetime) -> Batch:
         """The batch; every row carries the instant at which the host received it."""
-        size = len(self.channel_id)
-        received = pa.scalar(received_at.astimezone(UTC), _INSTANT)
+        size = len(self._values)
+        sizes = np.array(self._sizes, dtype=np.int64)
+        times = np.repeat(np.array(self._at, dtype=np.int64).reshape(-1, 2), sizes, axis=0)
+        places = np.concatenate(self._runs) if self._runs else np.zeros(0, np.int64)
+        texts = [self._texts.get(n) for n in range(size)] if self._texts else None
         rows = pa.record_batch(
             {
-                "channel_id": pa.array(self.channel_id, pa.string()),
-                "device_at": pa.array(self.device_at, pa.int64()).cast(_INSTANT),
-                "at": pa.array(self.at, pa.int64()).cast(_INSTANT),
-                "received_at": pa.repeat(received, size),
-                "value": pa.array(self.value, pa.float64()),
-                "text": pa.array(self.text, pa.string()),
-                "quality": pa.array(self.quality, pa.string()),
-                "resent": pa.array(self.resent, pa.bool_()),
+                "channel_id": pa.array(self._ids, pa.string()).take(pa.array(places)),
+                "device_at": pa.array(times[:, 0], pa.int64()).cast(_INSTANT),
+                "at": pa.array(times[:, 1], pa.int64()).cast(_INSTANT),
+                "received_at": pa.repeat(pa.scalar(received_at.astimezone(UTC), _INSTANT), size),
+                "value": pa.array(self._values, pa.float64()),
+                "text": pa.array(texts, pa.string()) if texts is not None else pa.nulls(size, pa.string()),
+                "quality": _flags(self._flags),
+                "resent": pa.array(np.repeat(np.array(self._resent, dtype=bool), sizes)),
             },
             schema=READING,
         )
-        rejects = pa.RecordBatch.from_pylist(self.rejects, schema=REJECT_SCHEMA) if self.rejects else None
+        rejects = pa.RecordBatch.from_pylist(self._rejects, schema=REJECT_SCHEMA) if self._rejects else None
         return Batch("reading", rows, SourceRef(f"device:{protocol}"), rejects)
+
+
+def _flags(flags: list[str]) -> pa.Array:
+    column = pa.array(flags, pa.string())
+    return pc.if_else(pc.equal(column, ""), None, column)
 
 
 def reading_batch(
@@ -94,17 +138,16 @@ def reading_batch(
             continue
         offset = (offsets or {}).get(frame.device_id, timedelta()) // _ONE
         for reading in frame.readings:
-            if reading.at is None and not polled:
+            if reading.at is not None:
+                at = micros(reading.at)
+                corrected = at + offset
+            elif polled:
+                at = corrected = now  # it states no time: nothing to correct
+            else:
                 columns.reject(row, Deviation("time_missing", f"{reading.code} has no time"), frame.raw)
                 continue
-            at, corrected = (now, now) if reading.at is None else (micros(reading.at), micros(reading.at) + offset)
-            columns.channel_id.append(reading.channel_id(frame.device_id))
-            columns.device_at.append(at)
-            columns.at.append(corrected)
-            columns.value.append(reading.value)
-            columns.text.append(reading.text)
-            columns.quality.append(reading.quality or None)
-            columns.resent.append(False)
+            ids = (reading.channel_id(frame.device_id),)
+            columns.add(ids, at, corrected, (reading.value,), (reading.quality,), (reading.text,))
     return columns.batch(protocol, received_at)
 
 

@@ -106,32 +106,31 @@ class AreaReader:
 
     def read(self, area: bytes) -> tuple[Content, tuple[Deviation, ...]]:
         """Readings of a data area of ASCII text, and what is irregular about it."""
-        text = area.decode("ascii")
         tokens = area.translate(_SEPARATORS).decode("ascii").split(";")
         keys = tokens[::2]
         form = area.translate(None, _REST)
         shape: _Shape | None = self._recent.get(form)
         if shape is None or shape.keys != keys:
-            shape = self._find(form, keys, text)
+            shape = self._find(form, keys, area)
         if shape is None:
-            return self.read_text(text)
+            return self.read_text(area.decode("ascii"))
         at = self._times.regular(tokens[1])
         tokens.append("")
         flags = shape.pick_flags(tokens)
         try:
             values = _numbers(f"[{','.join(shape.pick(tokens))}]")
         except msgspec.MsgspecError:
-            return self.read_text(text)
+            return self.read_text(area.decode("ascii"))
         if (
             at is None
             or len(values) != len(shape.codes)
             or not _FLAGS.issuperset(flags)
             or flags.count("") != shape.bare
         ):
-            return self.read_text(text)
+            return self.read_text(area.decode("ascii"))
         return Content(shape.codes, shape.statistics, values, (), flags, at), ()
 
-    def _find(self, form: bytes, keys: list[str], text: str) -> _Shape | None:
+    def _find(self, form: bytes, keys: list[str], area: bytes) -> _Shape | None:
         key = (form, tuple(keys))
         try:
             shape = self._shapes[key]
@@ -139,7 +138,7 @@ class AreaReader:
             if len(self._shapes) >= _SHAPES:
                 self._shapes.clear()
                 self._recent.clear()
-            shape = None if form.translate(None, b",=;") else _shape(text, keys)
+            shape = None if form.translate(None, b",=;") else _shape(area.decode("ascii"), keys)
             self._shapes[key] = shape
         if shape is not None:
             self._recent[form] = shape

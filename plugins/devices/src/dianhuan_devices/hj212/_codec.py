@@ -193,36 +193,22 @@ class Hj212Codec:
         if refused is not None:
             columns.reject(row, refused, frame.raw)
             return
-        content = frame.content
-        count = len(content.codes)
-        interval = frame.interval
-        if not count or not interval:
+        content, interval = frame.content, frame.interval
+        if not content.codes or not interval:
             return
-        at = content.at
-        if at is None or isinstance(at, list):
-            many = [at] * count if at is None else at
-            if None in many:
-                columns.reject(row, Deviation("time_missing", "readings without a DataTime"), frame.raw)
-                keep = [n for n, micros in enumerate(many) if micros is not None]
-                content = content._replace(
-                    codes=[content.codes[n] for n in keep],
-                    statistics=[content.statistics[n] for n in keep],
-                    values=[content.values[n] for n in keep],
-                    texts=[content.texts[n] for n in keep],
-                    flags=[content.flags[n] for n in keep],
-                )
-                count = len(keep)
-            times = [micros for micros in many if micros is not None]
-        else:
-            times = [at] * count
         offset = 0 if offsets is None else offsets.get(frame.device_id, timedelta()) // _ONE
-        columns.channel_id += self._ids(frame.device_id, interval, content.codes, content.statistics)
-        columns.device_at += times
-        columns.at += [t + offset for t in times] if offset else times
-        columns.value += content.values
-        columns.text += content.texts or [None] * count
-        columns.quality += [flag or None for flag in content.flags]
-        columns.resent += [frame.header.resent] * count
+        ids = self._ids(frame.device_id, interval, content.codes, content.statistics)
+        at, resent = content.at, frame.header.resent
+        if isinstance(at, int):
+            columns.add(ids, at, at + offset, content.values, content.flags, content.texts, resent)
+            return
+        many = at if at is not None else [None] * len(ids)
+        texts = content.texts or (None,) * len(ids)
+        for name, micros, value, flag, text in zip(ids, many, content.values, content.flags, texts, strict=True):
+            if micros is None:
+                columns.reject(row, Deviation("time_missing", f"{name} has no time"), frame.raw)
+            else:
+                columns.add((name,), micros, micros + offset, (value,), (flag,), (text,), resent)
 
     def _ids(self, device_id: str, interval: str, codes: Sequence[str], statistics: Sequence[str]) -> tuple[str, ...]:
         if not isinstance(codes, tuple):

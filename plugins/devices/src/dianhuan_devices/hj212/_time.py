@@ -36,7 +36,8 @@ class Times:
                 if len(self._days) >= _KEPT:
                     self._days.clear()
                 self._days[text[:8]] = day
-            hour, minute, second = int(text[8:10]), int(text[10:12]), int(text[12:])
+            minutes, second = divmod(int(text[8:]), 100)
+            hour, minute = divmod(minutes, 100)
             if hour > 23 or minute > 59 or second > 59:
                 return None
             at = day + (hour * 3600 + minute * 60 + second) * 1_000_000
