@@ -81,14 +81,11 @@ class TableAndRegex:
         return sum(self.parse(frame + b"\r\n") is not None for frame in data.split(b"\r\n") if frame)
 
 
-def rate(run: Callable[[], int], rounds: int) -> float:
-    """Median frames a second."""
-    measured = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        count = run()
-        measured.append(count / (time.perf_counter() - start))
-    return statistics.median(measured)
+def once(run: Callable[[], int]) -> float:
+    """Frames a second of one run."""
+    start = time.perf_counter()
+    count = run()
+    return count / (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -146,15 +143,22 @@ def main() -> None:
         ("encrypted, one frame a read", lambda: one_by_one(sealed, True)),
         ("encrypted, to Arrow rows", lambda: to_rows("sealed", True)),
     ]
-    print(f"HJ 212, {SIZE}-byte frames with ten readings; median of {chosen.rounds} runs over {chosen.frames} frames")
+    print(f"HJ 212, {SIZE}-byte frames with ten readings: frames/s on one core")
+    print(f"{chosen.rounds} runs over {chosen.frames} frames each")
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, load {load}")
-    base = 0.0
     for name, run in runs:
         assert run() == chosen.frames, name  # warm-up, and every frame must come through
-        measured = rate(run, chosen.rounds)
-        base = base or measured
-        print(f"{name:34s} {measured:10,.0f} frames/s {measured / base:6.2f} x")
+    # Rounds go over all variants in turn, so that other work on the machine disturbs all of them alike.
+    measured: dict[str, list[float]] = {name: [] for name, _ in runs}
+    for _ in range(chosen.rounds):
+        for name, run in runs:
+            measured[name].append(once(run))
+    base = statistics.median(measured[runs[0][0]])
+    print(f"{'':34s} {'median':>10s} {'best':>10s}  ratio of medians")
+    for name, rates in measured.items():
+        median = statistics.median(rates)
+        print(f"{name:34s} {median:10,.0f} {max(rates):10,.0f} {median / base:6.2f}")
 
 
 if __name__ == "__main__":

@@ -83,14 +83,17 @@ class Hj212Codec:
 
     def _frames(self, cuts: Iterable[Cut | Deviation]) -> list[Hj212Frame | Deviation]:
         found: list[Hj212Frame | Deviation] = []
+        decode = self._decoder.decode
         for cut in cuts:
             if isinstance(cut, Deviation):
                 found.append(cut)
                 continue
-            frame = self._decoder.decode(cut)
-            if not frame.valid and (inner := cut_again(cut)):
+            frame = decode(cut)
+            if frame.valid and isinstance(frame.content.at, int):
+                found.append(frame)  # readings with their time: nothing to wait for, nothing to add
+            elif not frame.valid and (inner := cut_again(cut)):
                 for part in inner:
-                    self._finish(self._decoder.decode(part), found)
+                    self._finish(decode(part), found)
             else:
                 self._finish(frame, found)
         return found
