@@ -224,6 +224,7 @@ def test_hostile_bytes_never_raise_and_the_buffer_is_bounded(make_codec: Any, ch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_hostile_fuzz_of_a_million_inputs(make_codec: Any, stream: bytes) -> None:
     """Mutated streams of real frames: 1,000,000 inputs, none may raise, lose its bound, or claim a wrong CRC right."""
     import random
@@ -247,7 +248,7 @@ def test_hostile_fuzz_of_a_million_inputs(make_codec: Any, stream: bytes) -> Non
     ]
     codec = make_codec(keys=[KEY])
     seen = valid = 0
-    for number in range(1_000_000):
+    for _ in range(1_000_000):
         start = rng.choice(starts)
         data = bytearray(stream[start : start + rng.randrange(20, 420)])
         for _ in range(rng.randrange(1, 4)):
@@ -267,7 +268,8 @@ def test_hostile_fuzz_of_a_million_inputs(make_codec: Any, stream: bytes) -> Non
                 valid += item.valid
                 if item.valid and not item.encrypted:
                     assert crc16(item.raw[6 : 6 + item.declared]) == int(item.crc, 16)
-                assert codec.to_batch([item], received_at=AT).rows.num_rows <= 64 or not number % 1000
+                rows = codec.to_batch([item], received_at=AT).rows.num_rows
+                assert rows <= len(item.readings)
         assert codec.kept <= WINDOW
     assert seen > 100_000
     assert valid > 10_000
