@@ -91,7 +91,11 @@ class Cutter:
                 if tail is not None:
                     if self._skipped:
                         self._report(found)
-                    found.append(Cut(data[at : end + 6], data[at + 6 : end], tail[1], declared, self._base + at, ()))
+                    found.append(
+                        tuple.__new__(
+                            Cut, (data[at : end + 6], data[at + 6 : end], tail[1], declared, self._base + at, ())
+                        )
+                    )
                     at = end + 6
                     continue
             elif not idle:
