@@ -62,17 +62,19 @@ class Batch:
 
     Args:
         table: contract name.
-        rows: columns of the contract, in any order, optionally with `_row`. Missing columns are null.
+        rows: columns of the contract, in any order, optionally with `_row`. A column that is not there is null in a
+            new row, and keeps its value in a row that is replaced.
         source: where they come from.
         rejects: rows in `REJECT_SCHEMA` that did not reach the contract's form; they go to quarantine.
-        correction: true when the source says that these rows replace earlier ones.
+        only_new: rows whose key is known already are left as they are. For a source that knows less of a register
+            than the register itself does, as a grid company's archive of an enterprise.
     """
 
     table: str
     rows: pa.RecordBatch
     source: SourceRef
     rejects: pa.RecordBatch | None = None
-    correction: bool = False
+    only_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

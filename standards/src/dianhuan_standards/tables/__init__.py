@@ -7,7 +7,7 @@ from dianhuan_standards.tables._context import CALENDAR, OUTAGE, WEATHER
 from dianhuan_standards.tables._devices import CHANNEL, READING
 from dianhuan_standards.tables._load import LOAD_CURVE
 from dianhuan_standards.tables._registers import ACCOUNT_LINK, ENTITY, METERING_POINT
-from dianhuan_standards.tables._results import CASE, FINDING, MODEL_CARD, OUTCOME, WARNING
+from dianhuan_standards.tables._results import CASE, FINDING, MODEL_CARD, OUTCOME, OUTCOMES, STATES, WARNING
 from dianhuan_standards.tables._rights import ACCEPTANCE, FILED_REPORT, ORDER, PERMIT
 
 TABLES: Mapping[str, TableContract] = {
@@ -49,4 +49,4 @@ REGISTERS: tuple[str, ...] = (
 )
 """Tables that cities load beside curves, in an order in which no row refers to a later table."""
 
-__all__ = ["REGISTERS", "TABLES"]
+__all__ = ["OUTCOMES", "REGISTERS", "STATES", "TABLES"]

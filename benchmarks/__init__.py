@@ -1,0 +1,1 @@
+"""Benchmarks. `python -m benchmarks [NAME …]` runs them one by one and writes `benchmarks/out`."""

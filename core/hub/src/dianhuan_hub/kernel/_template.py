@@ -1,0 +1,76 @@
+"""The commented `hub.toml` that `dianhuan init` writes."""
+
+from __future__ import annotations
+
+import json
+
+_TEMPLATE = """\
+# 电环城市节点配置 · configuration of a Dianhuan city hub
+# 环境变量可覆盖任何一项，例如 DIANHUAN_CITY__NAME · any key can be set by a variable like DIANHUAN_CITY__NAME
+
+# 数据目录，相对本文件 · data folder, relative to this file
+data_dir = "data"
+
+[city]
+# 城市名称 · name of the city
+name = {name}
+# 行政区划代码 GB/T 2260，决定分时电价 · six digits of GB/T 2260; decides the tariff periods
+division = {division}
+
+[api]
+# 监听地址和端口 · where the hub listens
+host = "127.0.0.1"
+port = 8400
+
+[store]
+# 数据库内存与线程 · memory and threads of the database
+memory_limit = "1GB"
+threads = 2
+# 热数据天数；原始文件保留天数（供重放） · days kept hot; days that raw files are kept for replay
+hot_days = 90
+raw_days = 90
+
+[screening]
+# 每日可核查户数；随机抽查比例 · visits the officers can make in a day; share drawn at random
+capacity = 130
+random_share = 0.1
+# `dianhuan serve` 每日此时运行夜间作业（读入、筛查），空为不运行 · when `dianhuan serve` runs the night; empty: never
+at = ""
+
+# 数据源，每个一节；可用适配器见 `dianhuan plugin list`
+# sources, one table each; the adapters are shown by `dianhuan plugin list`
+#
+# [sources.grid]
+# adapter = "grid_generic"
+# streams = "all"
+# [sources.grid.config]
+# # 适配器自己的设置；口令写作 {{ ref = "env:NAME" }} 或 {{ ref = "file:PATH" }}
+# # settings of the adapter; a password is written {{ ref = "env:NAME" }} or {{ ref = "file:PATH" }}
+
+[plugins]
+# 不启动的插件 · plugins that do not start
+disabled = []
+# [plugins.PLUGIN.MODEL]
+# 模型参数 · parameters of a model
+
+# 服务密钥（只存 SHA-256）；未授权即拒绝 · service keys (SHA-256 only); what is not granted is denied
+#
+# [keys.bureau]
+# sha256 = "…"
+# role = "analyst"            # viewer | analyst | dispatcher | officer | agency | admin
+# divisions = [{scope}]
+# purpose = "执法 · enforcement"
+"""
+
+
+def render(name: str, division: str) -> str:
+    """The text of a new `hub.toml`."""
+    scope = division
+    while scope.endswith("00"):
+        scope = scope[:-2]
+    return _TEMPLATE.format(name=_quoted(name), division=_quoted(division), scope=_quoted(scope))
+
+
+def _quoted(text: str) -> str:
+    # a JSON string is a TOML basic string, except for DEL, which TOML wants escaped
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,66 @@
+"""What models and gates may know beside the load, as it stood on the day that is screened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dianhuan_hub.store import Query, Store, read_stream
+from dianhuan_sdk import LOCAL_ZONE, ModelContext, Window
+from dianhuan_standards.calendar import WorkCalendar
+from dianhuan_standards.tariffs import TariffBook
+
+_KNOWN_SINCE: Mapping[str, str] = {
+    "filed_report": "filed_at",
+    "outage": "starts_at",
+    "weather": "at",
+    "finding": "day",
+    "warning": "day",
+    "case": "day",
+    "outcome": "at",
+    "permit": "valid_from",
+    "account_link": "valid_from",
+}
+"""The column that tells since when a row is known; rows of later days are kept from models."""
+
+
+def known_on(table: pa.Table, name: str, day: date) -> pa.Table:
+    """The rows of a table that were known at the end of a local civil day."""
+    column = _KNOWN_SINCE.get(name)
+    if column is None or table.num_rows == 0:
+        return table
+    since = table.column(column)
+    if pa.types.is_timestamp(since.type):
+        end = pa.scalar(_end_of(day), since.type)
+        return table.filter(pc.less(since, end))
+    return table.filter(pc.less_equal(since, pa.scalar(day, since.type)))
+
+
+def _end_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=LOCAL_ZONE) + timedelta(days=1)
+
+
+def read_tables(store: Store, names: Iterable[str], day: date) -> dict[str, pa.Table]:
+    """Standard tables as known at the end of a day."""
+    tables = {}
+    for name in sorted(set(names)):
+        with read_stream(store.engine, Query(name)) as reader:
+            tables[name] = known_on(reader.read_all(), name, day)
+    return tables
+
+
+def model_context(
+    store: Store, tariffs: TariffBook, division: str, window: Window, tables: Mapping[str, pa.Table]
+) -> ModelContext:
+    """Calendar, tariff and tables for the days of a window."""
+    with read_stream(store.engine, Query("calendar")) as reader:
+        calendar = WorkCalendar(reader.read_all())
+    return ModelContext(
+        as_of=window.end - timedelta(days=1),
+        calendar=calendar.days(window),
+        tariff=tariffs.days(division, window),
+        tables=tables,
+    )

@@ -1,0 +1,74 @@
+"""Findings, warnings, cases and outcomes: what screening and the field produce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dianhuan_hub.store._engine import Connection
+from dianhuan_hub.store._schema import quoted
+from dianhuan_standards import TABLES
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One screening run."""
+
+    run_id: str
+    day: date
+    started_at: datetime
+    seconds: float
+    entities: int
+    models: str
+    config: str
+
+
+def put_run(con: Connection, run: RunInfo) -> None:
+    """Keep a screening run."""
+    con.execute(
+        "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [run.run_id, run.day, run.started_at, run.seconds, run.entities, run.models, run.config],
+    )
+
+
+def put_results(con: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of a result table; one with the same key takes the place of the earlier one."""
+    if not rows:
+        return
+    contract = TABLES[table]
+    con.register("result_rows", pa.Table.from_pylist([dict(r) for r in rows], schema=contract.schema))
+    same = " AND ".join(f"t.{quoted(k)} = r.{quoted(k)}" for k in contract.key)
+    con.execute(f"DELETE FROM {quoted(table)} t USING result_rows r WHERE {same}")
+    con.execute(f"INSERT INTO {quoted(table)} BY NAME SELECT *, 0 AS load_id FROM result_rows")
+    con.unregister("result_rows")
+
+
+def forget_findings(con: Connection, day: date, models: Sequence[str]) -> None:
+    """Drop the findings and warnings of a day's earlier run, before the same models write theirs again."""
+    for table in ("finding", "warning"):
+        con.execute(
+            f"DELETE FROM {table} WHERE day = ? AND model_id IN (SELECT unnest(?))",
+            [day, list(models)],
+        )
+
+
+def put_case_event(con: Connection, case_id: str, at: datetime, actor: str, state: str, note: str) -> None:
+    """Append an event to a case's record."""
+    con.execute(
+        """INSERT INTO case_event SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ? FROM case_event WHERE case_id = ?""",
+        [case_id, at, actor, state, note, case_id],
+    )
+
+
+def open_cases(con: Connection, before: date) -> dict[str, str]:
+    """Enterprise → its newest case that is neither answered nor archived, of days before a day."""
+    rows = con.execute(
+        """SELECT entity_id, arg_max(case_id, day) FROM "case"
+        WHERE state NOT IN ('answered', 'archived') AND day < ? GROUP BY entity_id""",
+        [before],
+    ).fetchall()
+    return dict(rows)

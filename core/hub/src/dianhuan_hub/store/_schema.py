@@ -1,0 +1,117 @@
+"""Tables of the DuckDB file. Standard tables follow their contracts; the rest is the hub's own book-keeping."""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from dianhuan_sdk import FEATURES, FEATURES_VERSION, TableContract
+from dianhuan_standards import REGISTERS, TABLES
+
+SCHEMA_VERSION = 1
+
+RESULT_TABLES: tuple[str, ...] = ("finding", "warning", "case", "outcome", "model_card")
+"""Standard tables that the hub itself fills."""
+
+_OWN = """
+CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
+CREATE SEQUENCE load_ids;
+CREATE TABLE load (
+    load_id INTEGER NOT NULL, plugin VARCHAR NOT NULL, plugin_version VARCHAR NOT NULL, stream VARCHAR NOT NULL,
+    source VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, raw_ref VARCHAR NOT NULL, started_at TIMESTAMPTZ NOT NULL,
+    committed_at TIMESTAMPTZ NOT NULL, accepted BIGINT NOT NULL, quarantined BIGINT NOT NULL,
+    unchanged BIGINT NOT NULL, corrected BIGINT NOT NULL);
+CREATE TABLE cursor (
+    source VARCHAR NOT NULL, stream VARCHAR NOT NULL, position VARCHAR NOT NULL, load_id INTEGER NOT NULL,
+    moved_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (source, stream));
+CREATE TABLE entity_ordinal (ent INTEGER NOT NULL, entity_id VARCHAR NOT NULL);
+CREATE TABLE point_ordinal (mp INTEGER NOT NULL, metering_point_id VARCHAR NOT NULL);
+CREATE TABLE curve (
+    day DATE NOT NULL, mp INTEGER NOT NULL, kw FLOAT[96] NOT NULL, missing BLOB, points UTINYINT NOT NULL,
+    kwh DOUBLE, load_id INTEGER NOT NULL);
+CREATE TABLE curve_history (
+    day DATE NOT NULL, mp INTEGER NOT NULL, kw FLOAT[96] NOT NULL, missing BLOB, points UTINYINT NOT NULL,
+    kwh DOUBLE, load_id INTEGER NOT NULL, replaced_by INTEGER NOT NULL);
+CREATE TABLE register_history (
+    table_name VARCHAR NOT NULL, row JSON NOT NULL, load_id INTEGER NOT NULL, replaced_by INTEGER NOT NULL);
+CREATE SEQUENCE quarantine_ids;
+CREATE TABLE quarantine (
+    quarantine_id BIGINT NOT NULL DEFAULT nextval('quarantine_ids'), load_id INTEGER NOT NULL,
+    table_name VARCHAR NOT NULL, row_no BIGINT, code VARCHAR NOT NULL, detail VARCHAR NOT NULL,
+    payload VARCHAR NOT NULL, in_contract_form BOOLEAN NOT NULL, state VARCHAR NOT NULL DEFAULT 'open',
+    replayed_by INTEGER);
+CREATE TABLE cold_day (
+    day DATE NOT NULL, file VARCHAR NOT NULL, rows BIGINT NOT NULL, bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL,
+    sealed_at TIMESTAMPTZ NOT NULL);
+CREATE TABLE run (
+    run_id VARCHAR NOT NULL, day DATE NOT NULL, started_at TIMESTAMPTZ NOT NULL, seconds DOUBLE NOT NULL,
+    entities BIGINT NOT NULL, models VARCHAR NOT NULL, config VARCHAR NOT NULL);
+CREATE TABLE case_event (
+    case_id VARCHAR NOT NULL, seq INTEGER NOT NULL, "at" TIMESTAMPTZ NOT NULL, actor VARCHAR NOT NULL,
+    state VARCHAR NOT NULL, note VARCHAR NOT NULL);
+CREATE TABLE audit (
+    "at" TIMESTAMPTZ NOT NULL, actor VARCHAR NOT NULL, purpose VARCHAR NOT NULL, action VARCHAR NOT NULL,
+    subject VARCHAR NOT NULL, detail VARCHAR NOT NULL);
+CREATE TABLE plugin_state (
+    plugin VARCHAR NOT NULL, key VARCHAR NOT NULL, value BLOB NOT NULL, PRIMARY KEY (plugin, key));
+"""
+
+
+def migrate(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables of a new file, or bring an older file up to date."""
+    fresh = not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
+    if fresh:
+        con.execute(_OWN)
+        for name in (*REGISTERS, *RESULT_TABLES):
+            con.execute(contract_ddl(TABLES[name]))
+        con.execute(f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
+        renew_features(con)
+
+
+def features_are_current(con: duckdb.DuckDBPyConnection) -> bool:
+    """Were the kept features made by the present definition?"""
+    rows = con.execute("SELECT value FROM meta WHERE key = 'features_version'").fetchall()
+    return rows == [(str(FEATURES_VERSION),)]
+
+
+def renew_features(con: duckdb.DuckDBPyConnection) -> None:
+    """An empty feature table of the present definition."""
+    con.execute("DROP TABLE IF EXISTS feature_day")
+    con.execute(_feature_ddl())
+    con.execute("INSERT OR REPLACE INTO meta VALUES ('features_version', ?)", [str(FEATURES_VERSION)])
+
+
+def _feature_ddl() -> str:
+    columns = ", ".join(f"{quoted(f.name)} FLOAT" for f in FEATURES)
+    return (
+        "CREATE TABLE feature_day (day DATE NOT NULL, ent INTEGER NOT NULL, linked USMALLINT NOT NULL, "
+        f"present USMALLINT NOT NULL, {columns})"
+    )
+
+
+def contract_ddl(contract: TableContract) -> str:
+    """`CREATE TABLE` of a contract, with the load id of each row."""
+    columns = ", ".join(
+        f"{quoted(f.name)} {sql_type(f.type)}{' NOT NULL' if f.required else ''}" for f in contract.fields
+    )
+    return f"CREATE TABLE {quoted(contract.name)} ({columns}, load_id INTEGER NOT NULL)"
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type that contracts use."""
+    names = {
+        pa.string(): "VARCHAR",
+        pa.date32(): "DATE",
+        pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+        pa.float64(): "DOUBLE",
+        pa.int32(): "INTEGER",
+        pa.int64(): "BIGINT",
+        pa.bool_(): "BOOLEAN",
+        pa.binary(): "BLOB",
+    }
+    return names[kind]
