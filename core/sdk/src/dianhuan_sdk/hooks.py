@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import pluggy
 
+from dianhuan_sdk.device import DeviceProtocolSpec
 from dianhuan_sdk.grid import GridAdapterSpec
 from dianhuan_sdk.models import ModelSpec
 
@@ -26,3 +27,8 @@ def dianhuan_grid_adapters() -> Iterable[GridAdapterSpec]:  # type: ignore[empty
 @hookspec
 def dianhuan_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
     """Warning models."""
+
+
+@hookspec
+def dianhuan_device_protocols() -> Iterable[DeviceProtocolSpec]:  # type: ignore[empty-body]
+    """Protocols of devices on site."""

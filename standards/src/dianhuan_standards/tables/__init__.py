@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from dianhuan_sdk import TableContract
 from dianhuan_standards.tables._context import CALENDAR, OUTAGE, WEATHER
+from dianhuan_standards.tables._devices import CHANNEL, READING
 from dianhuan_standards.tables._load import LOAD_CURVE
 from dianhuan_standards.tables._registers import ACCOUNT_LINK, ENTITY, METERING_POINT
 from dianhuan_standards.tables._results import CASE, FINDING, MODEL_CARD, OUTCOME, OUTCOMES, STATES, WARNING
@@ -16,6 +17,8 @@ TABLES: Mapping[str, TableContract] = {
         METERING_POINT,
         ACCOUNT_LINK,
         LOAD_CURVE,
+        CHANNEL,
+        READING,
         PERMIT,
         ACCEPTANCE,
         FILED_REPORT,
