@@ -20,6 +20,7 @@ REASONS: Mapping[str, Text] = MappingProxyType(
         "nothing_given": Text("几项中至少填一项", "at least one of several values is needed"),
         "contradiction": Text("与其他列矛盾", "the value contradicts another column"),
         "no_content": Text("曲线与日电量均为空", "neither a curve nor a daily energy is given"),
+        "not_finite": Text("数值不是有限数", "the value is not a finite number"),
         "not_a_number": Text("含有 NaN,缺测点应为空值", "the curve holds NaN where a missing point should be null"),
         "absurd_value": Text("数值明显不合理,请核对单位与倍率", "the value is absurd: check unit and multiplier"),
         "unreadable_value": Text("无法按该列类型读取", "the text cannot be read as the column's type"),
