@@ -30,7 +30,7 @@ class MqttConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    topics: tuple[TopicRule, ...] = Field(min_length=1)
+    topics: tuple[TopicRule, ...] = ()
 
 
 def pack(topic: str, payload: bytes) -> bytes:
