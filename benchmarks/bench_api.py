@@ -26,7 +26,7 @@ import pyarrow as pa
 from dianhuan_hub.api import create_app
 from dianhuan_hub.app import Hub, open_hub
 from dianhuan_hub.kernel.config import load_config, write_template
-from dianhuan_hub.store import Connection, LoadInfo, Unit
+from dianhuan_hub.store import Connection, LoadInfo, RegisterRows, Unit
 from dianhuan_standards import TABLES
 
 ENTITIES = 313_000
@@ -62,7 +62,7 @@ def fill(hub: Hub, warnings: int) -> None:
     }
     table = pa.table([columns.get(f.name, pa.nulls(ENTITIES, f.type)) for f in contract.fields], schema=contract.schema)
     info = LoadInfo("bench", "1", "entity", "bench", "", "", datetime.now(UTC))
-    hub.store.commit(Unit(info, registers=[(contract, table)]))
+    hub.store.commit(Unit(info, registers=[RegisterRows(contract, table)]))
     per_day = -(-warnings // DAYS)
     kind = TABLES["warning"].schema
 

@@ -73,7 +73,7 @@ class Town:
             "opened_on": date(2015, 5, 1),
             "permit_class": "none",
             "tariff_class": "industrial",
-            "contract_kva": max(20.0, 1.3 * float(np.nanmax(kw))),
+            "contract_kva": max(20.0, 1.3 * float(np.fmax.reduce(kw, axis=None))),
             "pv": False,
             "accounts": 1,
             "shared_meter": False,
@@ -191,20 +191,19 @@ def old_tariff() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def simbench() -> Mapping[str, np.ndarray]:
-    """Measured series of 2016 by name, shape (days, 96), days with 96 stamps only."""
+def simbench() -> tuple[list[date], Mapping[str, np.ndarray]]:
+    """Days and measured series of 2016 by name, shape (days, 96); the two days of the clock change are left out."""
     path = SHARED / "simbench" / "load_profiles_15min_2016.parquet"
     if not path.exists():
         pytest.skip("measured curves are not on this machine (set DIANHUAN_SHARED_DATA)")
     table = pq.read_table(path)
-    stamps = [text[:10] for text in table.column("time").to_pylist()]
     days: dict[str, list[int]] = {}
-    for i, day in enumerate(stamps):
-        days.setdefault(day, []).append(i)
-    keep = np.array([rows for rows in days.values() if len(rows) == 96])
-    return {
-        name: table.column(name).to_numpy().astype(np.float32)[keep] for name in table.column_names if name != "time"
-    }
+    for i, text in enumerate(table.column("time").to_pylist()):
+        days.setdefault(text[:10], []).append(i)
+    whole = {text: rows for text, rows in days.items() if len(rows) == 96}
+    keep = np.array(list(whole.values()))
+    dates = [date(int(t[6:]), int(t[3:5]), int(t[:2])) for t in whole]
+    return dates, {n: table.column(n).to_numpy().astype(np.float32)[keep] for n in table.column_names if n != "time"}
 
 
 @pytest.fixture(scope="session")

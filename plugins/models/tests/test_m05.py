@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,12 @@ DAYS = 28
 
 
 def night_town(make, **options):
+    """A fresh copy of the town; building it takes longer than scoring it."""
+    return deepcopy(built(make, **options))
+
+
+@cache
+def built(make, **options):
     town = make(**options)
     town.background(900)
     for _ in range(30):
@@ -54,13 +62,12 @@ def flagged(town, rule="night_only", config=None, **tables):
 
 
 @pytest.mark.parametrize("regime", ["new", "old"])
-def test_workshops_are_found_and_benign_twins_are_not(new_town, old_tariff, regime, capsys):
+def test_workshops_are_found_and_benign_twins_are_not(new_town, old_tariff, regime):
     town = night_town(new_town, **({"tariff": old_tariff} if regime == "old" else {}))
     kinds = town.kind_of()
     found = Counter(kinds[f.entity_id] for f in flagged(town))
     total = Counter(town.kinds)
-    with capsys.disabled():
-        print(f"\nM5 {regime}:", {k: f"{found[k]}/{total[k]}" for k in total})
+    print(f"M5 {regime}:", {k: f"{found[k]}/{total[k]}" for k in total})
     assert found["workshop"] >= 0.9 * total["workshop"]
     assert found["new_workshop"] >= 0.85 * total["new_workshop"]
     for kind in BENIGN:
@@ -147,6 +154,17 @@ def test_few_valid_days_end_in_cannot_tell_and_fewer_in_silence(new_town):
     assert none not in findings
 
 
+def test_a_lost_connection_does_not_clear_a_suspect(new_town):
+    town = night_town(new_town)
+    lost = sorted(town.ids("workshop"))[0]
+    for row, kw in zip(town.rows, town.kw, strict=True):
+        if row["entity_id"] == lost:
+            kw[-4:] = np.nan
+    findings = {f.entity_id: f for f in NightOnly(NightConfig()).score(town.block(), town.context())}
+    assert findings[lost].verdict == "cannot_tell"
+    assert "最近 3 日无有效数据" in findings[lost].counter[0].zh
+
+
 def test_missing_points_neither_flag_nor_clear(new_town):
     town = night_town(new_town)
     before = {f.entity_id for f in flagged(town)}
@@ -220,6 +238,16 @@ def test_an_extension_of_an_accepted_plant_is_left_alone(new_town):
     assert not flagged(town, "load_before_acceptance", acceptance=table)
 
 
+def test_a_lost_connection_before_acceptance_is_cannot_tell(new_town):
+    town = new_town()
+    town.background(50)
+    town.add("plant", town.day_plant(500), contract_kva=1000.0)
+    town.kw[-1][-4:] = np.nan
+    table = acceptance(("a1", town.rows[-1]["entity_id"], "一期", date(2025, 9, 1), None, None))
+    (finding,) = NightOnly(NightConfig()).score(town.block(), town.context(acceptance=table))
+    assert (finding.rule, finding.verdict) == ("load_before_acceptance", "cannot_tell")
+
+
 def test_capacity_unknown_falls_back_to_the_peers(new_town):
     town = new_town()
     town.background(200)
@@ -236,3 +264,38 @@ def test_an_empty_block_has_no_findings(new_town):
     block = town.block()
     empty = type(block)(block.table.slice(0, 0), block.window, block.kw[:0], block.valley)
     assert NightOnly(NightConfig()).score(empty, town.context()) == []
+
+
+def test_the_week_of_a_tariff_change_does_not_flag_the_furnaces(new_town, old_tariff):
+    """Half of the window under valley 23–07, then under 00–06: legal night work moves along."""
+    town = new_town()
+    town.background(400)
+    for _ in range(20):
+        furnace = town.night_furnace(80.0)
+        before = new_town(tariff=old_tariff, seed=int(town.rng.integers(1000))).night_furnace(80.0)
+        town.add("furnace", np.concatenate([before[:20], furnace[20:]]))
+        town.add("workshop", town.night_workshop(80.0))
+    context, block = town.context(), town.block()
+    tariff = [replace(t, periods=old_tariff) if d < 20 else t for d, t in enumerate(context.tariff)]
+    block = replace(block, valley=np.stack([t.valley for t in tariff]), _kept={})
+    kinds = Counter(
+        town.kind_of()[f.entity_id] for f in NightOnly(NightConfig()).score(block, replace(context, tariff=tariff))
+    )
+    assert kinds["furnace"] == 0
+    assert kinds["workshop"] >= 18
+
+
+def test_holidays_do_not_count_and_makeup_days_do(new_town):
+    town = night_town(new_town)
+    context = town.context()
+    model = NightOnly(NightConfig(threshold=0.1))
+    holidays = [replace(c, kind="holiday") if d >= 18 else c for d, c in enumerate(context.calendar)]
+    makeup = [replace(c, kind="makeup") if c.kind == "weekend" else c for c in context.calendar]
+    plain = {f.entity_id: f for f in model.score(town.block(), context)}
+    rest = {f.entity_id: f for f in model.score(town.block(), replace(context, calendar=holidays))}
+    worked = {f.entity_id: f for f in model.score(town.block(), replace(context, calendar=makeup))}
+    entity = sorted(town.ids("workshop") & set(rest))[0]
+    assert plain[entity].evidence["valid_days"] == 28
+    assert rest[entity].evidence["valid_days"] == 18
+    assert rest[entity].verdict == "suspect"
+    assert worked[entity].evidence["valid_days"] == 28

@@ -14,7 +14,7 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from dianhuan_hub.cases import CaseDesk
-from dianhuan_hub.intake import HubStorage, Intake, Source
+from dianhuan_hub.intake import HubStorage, Intake, Source, Summary
 from dianhuan_hub.kernel.clock import SystemClock
 from dianhuan_hub.kernel.config import HubConfig
 from dianhuan_hub.kernel.context import make_context
@@ -22,7 +22,7 @@ from dianhuan_hub.kernel.loader import PluginRecord, PluginRegistry, Registered,
 from dianhuan_hub.kernel.metrics import HubMetrics
 from dianhuan_hub.kernel.secrets import Vault
 from dianhuan_hub.screening import ListLine, Screening, todays_list
-from dianhuan_hub.store import Store
+from dianhuan_hub.store import Query, Store, read_page
 from dianhuan_sdk import (
     Clock,
     ConfigError,
@@ -89,6 +89,28 @@ class Hub:
         settings = registered.plugin.guard.call("file_config", lambda: make(stream, file, mapping))
         return self._source(registered, f"file:{file}", stream, settings)
 
+    async def replay_load(self, load_id: int, mapping: Path | None = None) -> Summary:
+        """Read the kept raw file of a load again with the adapter or mapping as it is now.
+
+        Rows that are the same stay; rows that differ are corrections; what was refused may go in.
+
+        Raises:
+            InputError: no such load, or its raw file was not kept (it came from no file, or is older than raw_days).
+        """
+        page = read_page(
+            self.store.engine, Query("load", equals={"load_id": load_id}), order=[("load_id", False)], limit=1
+        )
+        if not page.rows:
+            raise InputError(f"no load {load_id}", hint="dianhuan quarantine list shows loads")
+        load = page.rows[0]
+        raw = self.store.data / "raw" / load["raw_ref"]
+        if not load["raw_ref"] or not raw.is_file():
+            raise InputError(
+                f"the raw file of load {load_id} ({load['source']}) is not kept",
+                hint=f"raw files are kept for {self.config.store.raw_days} days (store.raw_days)",
+            )
+        return await self.intake.run(self.file_source(load["plugin"], load["stream"], raw, mapping))
+
     def todays_list(
         self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None
     ) -> list[ListLine]:
@@ -110,7 +132,7 @@ class Hub:
         record = registered.plugin
         context = self._context(record, settings)
         adapter = record.guard.call("factory", lambda: registered.spec.factory(context))
-        return Source(name, record.id, record.version, stream, adapter, record.guard)
+        return Source(name, registered.spec.id, record.version, stream, adapter, record.guard)
 
     def _context(self, record: PluginRecord, settings: BaseModel) -> PluginContext:
         return _plugin_context(

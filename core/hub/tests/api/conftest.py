@@ -24,6 +24,7 @@ from dianhuan_hub.store import (
     Connection,
     CurveRows,
     LoadInfo,
+    RegisterRows,
     Unit,
     day_number,
     put_case_event,
@@ -47,10 +48,10 @@ ENTITIES = {
 DISPATCHED = ("E-A1", "E-B1", "E-OUT")
 
 
-def _register(name: str, rows: list[dict[str, Any]]) -> tuple[Any, pa.Table]:
+def _register(name: str, rows: list[dict[str, Any]]) -> RegisterRows:
     contract = TABLES[name]
     full = [{f.name: row.get(f.name) for f in contract.fields} for row in rows]
-    return contract, pa.Table.from_pylist(full, schema=contract.schema)
+    return RegisterRows(contract, pa.Table.from_pylist(full, schema=contract.schema))
 
 
 def _fill(hub: Hub) -> None:

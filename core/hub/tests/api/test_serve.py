@@ -17,7 +17,7 @@ import pytest
 
 from dianhuan_hub.app import open_hub
 from dianhuan_hub.kernel.config import load_config, write_template
-from dianhuan_hub.store import LoadInfo, Unit
+from dianhuan_hub.store import LoadInfo, RegisterRows, Unit
 from dianhuan_standards import TABLES
 
 START = "import sys; from dianhuan_hub.cli import serve, _state; from pathlib import Path; " + (
@@ -39,7 +39,9 @@ def folder(tmp_path: Path) -> Path:
     ]
     with open_hub(load_config(tmp_path, {})) as hub:
         info = LoadInfo("t", "1", "entity", "s", "", "", hub.clock.now())
-        hub.store.commit(Unit(info, registers=[(contract, pa.Table.from_pylist(rows, schema=contract.schema))]))
+        hub.store.commit(
+            Unit(info, registers=[RegisterRows(contract, pa.Table.from_pylist(rows, schema=contract.schema))])
+        )
     return tmp_path
 
 

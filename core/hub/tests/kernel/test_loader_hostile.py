@@ -37,6 +37,7 @@ def left_out(registry: PluginRegistry, plugin: str, state: str, step: str) -> Pl
 
 CODE = {
     "raises": ("raise RuntimeError('no licence')", "import", "no licence"),
+    "interrupts": ("raise KeyboardInterrupt", "import", "KeyboardInterrupt"),
     "exits": ("raise SystemExit(3)", "import", "SystemExit"),
     "broken_words": (
         "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E()",

@@ -65,14 +65,15 @@ class Batch:
         rows: columns of the contract, in any order, optionally with `_row`. Missing columns are null.
         source: where they come from.
         rejects: rows in `REJECT_SCHEMA` that did not reach the contract's form; they go to quarantine.
-        correction: true when the source says that these rows replace earlier ones.
+        only_new: rows whose key is known already are left as they are. For a source that knows less of a register
+            than the register itself does, as a grid company's archive of an enterprise.
     """
 
     table: str
     rows: pa.RecordBatch
     source: SourceRef
     rejects: pa.RecordBatch | None = None
-    correction: bool = False
+    only_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

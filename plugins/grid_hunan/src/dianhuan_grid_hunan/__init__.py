@@ -1,1 +1,16 @@
-"""The State Grid Hunan profile: archive, 96-point curves, corrections, outages, tariff."""
+"""The State Grid Hunan profile."""
+
+from collections.abc import Iterable
+
+from dianhuan_sdk import GridAdapterSpec, hookimpl
+
+
+@hookimpl
+def dianhuan_grid_adapters() -> Iterable[GridAdapterSpec]:
+    """The adapter `grid_hunan`."""
+    from dianhuan_grid_hunan._adapter import SPEC
+
+    return (SPEC,)
+
+
+__all__ = ["dianhuan_grid_adapters"]

@@ -7,7 +7,6 @@ Law: 建设项目环境保护管理条例 (State Council order 682), article 19;
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models._city import City
@@ -44,7 +43,7 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
         np.asarray(table.column(c).combine_chunks().to_numpy(zero_copy_only=False), "datetime64[D]")
         for c in ("approved_on", "accepted_on", "trial_until")
     )
-    owner = city.rows_of(pc.cast(table.column("entity_id"), city.table.column("entity_id").type))
+    owner = city.rows_of(table.column("entity_id"))
     done = np.unique(owner[(owner >= 0) & (accepted <= as_of)])
     trying = np.unique(owner[(owner >= 0) & (trial >= as_of)])
     open_ = (owner >= 0) & (approved <= as_of) & ~(accepted <= as_of)
@@ -70,7 +69,8 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
     work = usable & city.work
     of_workdays = (producing & work).sum(axis=1) / np.maximum(work.sum(axis=1), 1)
     count, recent = producing.sum(axis=1), producing[:, -5:].sum(axis=1)
-    keep = (count >= config.min_days) & (recent >= config.recent) & (of_workdays >= config.min_share)
+    blind = usable[:, -5:].sum(axis=1) < config.recent
+    keep = (count >= config.min_days) & ((recent >= config.recent) | blind) & (of_workdays >= config.min_share)
 
     found = []
     for i in np.flatnonzero(keep):
@@ -86,6 +86,10 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
         if score < config.threshold:
             continue
         counter = gap_words(gaps)
+        if blind[i]:
+            counter.insert(
+                0, Text("最近五日多无有效数据,不知是否仍在生产", "hardly any data in the last five days: cannot tell")
+            )
         if city.text("permit_class", row) in {"key", "simplified", "registered"}:
             counter.append(
                 Text(
@@ -106,7 +110,7 @@ def findings(city: City, config: AcceptanceConfig) -> list[Finding]:
                 entity_id=city.entity_id(row),
                 day=city.context.as_of,
                 rule="load_before_acceptance",
-                verdict="suspect",
+                verdict="cannot_tell" if blind[i] else "suspect",
                 score=score,
                 reasons=(
                     Text(

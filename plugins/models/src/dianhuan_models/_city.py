@@ -42,6 +42,7 @@ class City:
                 expected=f"it ends on as_of, {context.as_of}",
                 hint="cut the window at as_of: no model may see a later day",
             )
+        self._columns: dict[str, pa.Array] = {}
         kinds = np.array([c.kind for c in context.calendar])
         self.work: Bools = np.isin(kinds, ("workday", "makeup"))
         self.rest: Bools = kinds == "weekend"
@@ -57,6 +58,10 @@ class City:
         """Shape (entities, days): mean kW of the valid points, NaN on days that are not valid."""
         return self.daily("kwh") * 4 / np.where(self.valid, self.block.feature("points"), np.float32(1))
 
+    def hourly_of(self, rows: Rows) -> np.ndarray[Any, Any]:
+        """`hourly` of a few rows, without computing the rest."""
+        return self.daily("kwh", rows) * 4 / np.maximum(self.block.feature("points")[rows], np.float32(1))
+
     def daily(self, name: str, rows: Rows | None = None) -> np.ndarray[Any, Any]:
         """A feature of all or some rows, NaN on days that are not valid."""
         values, valid = self.block.feature(name), self.valid
@@ -66,9 +71,10 @@ class City:
 
     def column(self, name: str) -> pa.Array:
         """An entity column as one array; all null where the block has none."""
-        if name not in self.table.column_names:
-            return pa.nulls(self.size)
-        return self.table.column(name).combine_chunks()
+        if name not in self._columns:
+            there = name in self.table.column_names
+            self._columns[name] = self.table.column(name).combine_chunks() if there else pa.nulls(self.size)
+        return self._columns[name]
 
     def number(self, name: str) -> Array:
         """A numeric entity column, NaN where null."""
@@ -103,16 +109,23 @@ class City:
 
     def entity_id(self, row: int) -> str:
         """The key of one row."""
-        return str(self.table.column("entity_id")[int(row)].as_py())
+        return str(self.column("entity_id")[int(row)].as_py())
 
     def text(self, name: str, row: int) -> str:
         """One text value, empty where null."""
         return str(self.column(name)[int(row)].as_py() or "")
 
     def rows_of(self, ids: pa.Array | pa.ChunkedArray) -> Rows:
-        """Row of each entity id, −1 where the block does not hold it."""
-        found = pc.index_in(ids, value_set=self.table.column("entity_id").combine_chunks())
-        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+        """Row of each entity id, −1 where the block does not hold it. For registers much shorter than the city."""
+        mine = self.column("entity_id")
+        wanted = pc.cast(ids, mine.type)
+        rows = np.flatnonzero(pc.is_in(mine, value_set=wanted).to_numpy(zero_copy_only=False))
+        place = dict(zip(mine.take(pa.array(rows)).to_pylist(), rows.tolist(), strict=True))
+        return np.array([place.get(i, -1) for i in wanted.to_pylist()], dtype=np.int64)
+
+    def over(self, values: np.ndarray[Any, Any], days: Bools) -> np.ndarray[Any, Any]:
+        """Columns of some days, without a copy where that is all of them."""
+        return values if days.all() else values[:, days]
 
     def picked(self, days: Bools) -> tuple[date, ...]:
         """The days of a mask of shape (days,)."""
@@ -121,8 +134,8 @@ class City:
     @cached_property
     def night_share(self) -> Array:
         """Shape (entities,): part of the energy used in 22:00–06:00, over the valid normal days; NaN where none."""
-        night = mean(np.maximum(self.daily("night_kw"), 0)[:, self.normal])
-        whole = mean(np.maximum(self.hourly, 0)[:, self.normal])
+        night = mean(self.over(np.maximum(self.daily("night_kw"), 0), self.normal))
+        whole = mean(self.over(np.maximum(self.hourly, 0), self.normal))
         with np.errstate(divide="ignore", invalid="ignore"):
             answer: Array = np.clip(8 * night / (24 * whole), 0, 1)
         answer[~(whole > 0)] = np.nan
@@ -134,7 +147,7 @@ class City:
         The factors are judgements, not measurements: each gap costs what it would take to make a doubtful finding
         fall below a threshold of 0.5.
         """
-        missing = 1 - float(np.nanmean(np.nan_to_num(self.block.feature("points")[row]))) / 96
+        missing = 1 - float(np.nansum(self.block.feature("points")[row])) / (96 * len(self.days))
         found = {
             "calendar_provisional": (0.9, any(c.provisional for c in self.context.calendar)),
             "spring_festival": (0.7, any(c.spring_offset is not None for c in self.context.calendar)),

@@ -42,6 +42,10 @@ class Placement:
     count: Rows
     level: Rows
 
+    def take(self, keep: np.ndarray[Any, Any]) -> Placement:
+        """The same for a choice of the rows (indices or a mask)."""
+        return Placement(self.rank[keep], self.middle[keep], self.high[keep], self.count[keep], self.level[keep])
+
 
 class Peers:
     """Peer groups of one city, from narrow to wide."""
@@ -63,38 +67,54 @@ class Peers:
             np.zeros(city.size, dtype=np.int64),
         )
 
-    def place(self, values: np.ndarray[Any, Any], rows: Rows) -> Placement:
-        """Stand of `rows` by `values` (shape (entities,), NaN = not a member of any group)."""
+    def place(self, values: np.ndarray[Any, Any], rows: Rows, at_least: int = MIN_PEERS) -> Placement:
+        """Stand of `rows` by `values` (shape (entities,), NaN = not a member of any group).
+
+        A group has `at_least` members, and never fewer than `MIN_PEERS`; otherwise the next wider one is taken.
+        """
+        values = np.asarray(values, dtype=np.float32)
         member = ~np.isnan(values)
         rank, middle, high = (np.full(len(rows), np.nan) for _ in range(3))
         count = np.zeros(len(rows), dtype=np.int64)
         level = np.full(len(rows), -1, dtype=np.int64)
         pending = np.flatnonzero(member[rows])
+        bits = _ordered_bits(values)
         for number, key in enumerate(self._keys):
             if not len(pending):
                 break
             sizes = np.bincount(key[member], minlength=int(key.max()) + 1)
-            asked = key[rows[pending]]
-            enough = sizes[asked] >= MIN_PEERS
+            enough = sizes[key[rows[pending]]] >= max(at_least, MIN_PEERS)
             ready, pending = pending[enough], pending[~enough]
             if not len(ready):
                 continue
+            mine = key[rows[ready]]
             wanted = np.zeros(len(sizes), dtype=bool)
-            wanted[asked[enough]] = True
-            members = np.flatnonzero(member & wanted[key])
-            order = np.lexsort((values[members], key[members]))
-            ordered = values[members][order]
-            ends = np.cumsum(np.where(wanted, sizes, 0))
-            by_group = ready[np.argsort(key[rows[ready]], kind="stable")]
-            groups, first = np.unique(key[rows[by_group]], return_index=True)
-            for group, some in zip(groups, np.split(by_group, first[1:]), strict=True):
-                inside = ordered[ends[group] - sizes[group] : ends[group]]
-                rank[some] = np.searchsorted(inside, values[rows[some]]) / len(inside)
-                middle[some] = np.median(inside)
-                high[some] = inside[int(0.99 * (len(inside) - 1))]
-                count[some] = len(inside)
+            wanted[mine] = True
+            inside = member & wanted[key]
+            # group in the upper half, value in the lower: one plain sort orders all groups at once
+            merged = np.sort((key[inside].astype(np.uint64) << np.uint64(32)) | bits[inside])
+            start = np.searchsorted(merged, mine.astype(np.uint64) << np.uint64(32))
+            own = (mine.astype(np.uint64) << np.uint64(32)) | bits[rows[ready]]
+            n = sizes[mine]
+            rank[ready] = (np.searchsorted(merged, own) - start) / n
+            middle[ready] = (_value(merged[start + (n - 1) // 2]) + _value(merged[start + n // 2])) / 2
+            high[ready] = _value(merged[start + (0.99 * (n - 1)).astype(np.int64)])
+            count[ready] = n
             level[ready] = number
         return Placement(rank, middle, high, count, level)
+
+
+def _ordered_bits(values: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """float32 as integers of the same order: the sign bit is flipped, and all bits of negative numbers."""
+    raw = (values + np.float32(0)).view(np.uint32)  # + 0 turns −0 into 0
+    return np.where(raw >> 31, ~raw, raw | np.uint32(1 << 31)).astype(np.uint64)
+
+
+def _value(merged: np.ndarray[Any, np.dtype[np.uint64]]) -> Array:
+    """The value of a merged key: inverse of `_ordered_bits`."""
+    low = (merged & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    raw = np.where(low >> 31, low & np.uint32(0x7FFFFFFF), ~low)
+    return raw.view(np.float32).astype(np.float64)
 
 
 def _shorter(vocabulary: list[str], letters: int) -> Rows:

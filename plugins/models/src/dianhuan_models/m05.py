@@ -19,6 +19,8 @@ from dianhuan_models._words import gap_words, in_order, numbers, or_nothing_foun
 from dianhuan_sdk import Block, Exhibit, Finding, ModelContext, Text
 
 NIGHT_SLOTS = (88, 24)
+SMOOTH = 0.05
+"""Mean step over mean load within the night: lamps, heaters and cold stores stay below it, machines do not."""
 
 
 class NightConfig(BaseModel):
@@ -35,7 +37,7 @@ class NightConfig(BaseModel):
     min_night_kw: float = Field(default=5.0, ge=0, description="below this, lamps and guards explain the load")
     max_day_on: float = Field(default=0.25, ge=0, le=1, description="most of 08–18 that may be on in a night-only day")
     min_nights: int = Field(default=5, ge=1, description="night-only days in the window")
-    recent_days: int = Field(default=3, ge=1, description="at least one night-only day among the last ones")
+    recent_days: int = Field(default=3, ge=1, description="one night-only day among the last valid ones")
     threshold: float = Field(default=0.6, ge=0, le=1, description="least score of a finding")
     max_curves: int = Field(default=3000, ge=1, description="candidates whose raw curves are read")
     bias: float = 2.0
@@ -46,6 +48,7 @@ class NightConfig(BaseModel):
     weight_dear: float = 1.0
     weight_valley: float = 4.0
     weight_flat: float = 3.0
+    weight_office: float = 2.0
     weight_sun: float = 4.0
     weight_industry: float = 4.0
     weight_permit_silent: float = 1.0
@@ -60,6 +63,7 @@ class _Candidates:
     rows: Rows
     nights: Bools  # (rows, days)
     valid_days: Rows
+    fresh: Bools
     level: Array
     day_level: Array
     night_share: Array
@@ -71,6 +75,7 @@ class _Candidates:
     dear: Array
     valley_share: Array
     flat: Array
+    office: Array
     negative: Bools
 
     @property
@@ -82,9 +87,8 @@ class _Candidates:
 
     def take(self, keep: Rows) -> _Candidates:
         """The same for a choice of the candidates."""
-        placed = Placement(*(getattr(self.placed, f)[keep] for f in Placement.__slots__))
         rest = {f: getattr(self, f)[keep] for f in self.__dataclass_fields__ if f != "placed"}
-        return _Candidates(placed=placed, **rest)
+        return _Candidates(placed=self.placed.take(keep), **rest)
 
 
 class NightOnly:
@@ -132,16 +136,19 @@ class NightOnly:
 
     def _candidates(self, city: City) -> _Candidates:
         cfg = self.config
-        night, day, on = (city.daily(f) for f in ("night_kw", "day_kw", "day_on"))
+        night, day, on = (city.block.feature(f) for f in ("night_kw", "day_kw", "day_on"))
+        usable = city.valid & city.normal
         with np.errstate(invalid="ignore"):
-            nights = (night >= cfg.min_night_kw) & (night >= cfg.night_ratio * np.maximum(day, 0))
-            nights &= (on <= cfg.max_day_on) & city.normal
-        valid_days = (city.valid & city.normal).sum(axis=1)
+            nights = (night >= cfg.min_night_kw) & (night >= np.float32(cfg.night_ratio) * day)
+            nights &= (on <= cfg.max_day_on) & usable
+        valid_days = usable.sum(axis=1)
         eligible = ~city.flag("night_permitted") & ~city.where("tariff_class", lambda v: v == "ev")
         eligible &= (nights.sum(axis=1) >= cfg.min_nights) & (valid_days >= cfg.min_look_days)
-        eligible &= nights[:, -cfg.recent_days :].any(axis=1)
         rows = np.flatnonzero(eligible)
-        n, v = nights[rows], (city.valid & city.normal)[rows]
+        # the last days that have data: a lost connection must not clear anybody
+        age = np.cumsum(usable[rows][:, ::-1], axis=1)[:, ::-1]
+        rows = rows[(nights[rows] & (age <= cfg.recent_days)).any(axis=1)]
+        n, v = nights[rows], usable[rows]
         only = np.where(n, night[rows], np.float32(np.nan))
         level = median(only)
         half = len(city.days) // 2
@@ -152,12 +159,15 @@ class NightOnly:
         with np.errstate(divide="ignore", invalid="ignore"):
             dear = median(np.where(n, np.clip(late_kw / only, 0, 1) * dear_part, np.nan))
             valley = median(np.where(n, city.daily("valley_kwh", rows) / city.daily("kwh", rows), np.nan))
+            morning = city.daily("h09_kw", rows)
+            office = median(np.where(n, (city.daily("h15_kw", rows) - morning) / (only - morning), np.nan))
             logs = np.log(only)
         work = v & city.work
         return _Candidates(
             rows=rows,
             nights=n,
             valid_days=valid_days[rows],
+            fresh=np.asarray(city.valid[rows, -cfg.recent_days :].any(axis=1)),
             level=level,
             day_level=median(np.where(n, day[rows], np.float32(np.nan))),
             night_share=city.night_share[rows],
@@ -168,7 +178,8 @@ class NightOnly:
             day_on=np.nan_to_num(median(np.where(work, on[rows], np.float32(np.nan)))),
             dear=np.nan_to_num(dear),
             valley_share=np.nan_to_num(valley),
-            flat=np.clip(1 - median(np.where(n, city.daily("night_rough", rows), np.float32(np.nan))) / 0.03, 0, 1),
+            flat=np.clip(1 - median(np.where(n, city.daily("night_rough", rows), np.float32(np.nan))) / SMOOTH, 0, 1),
+            office=np.nan_to_num(np.clip(office, 0, 1)),
             negative=(np.nan_to_num(city.daily("min_kw", rows)) < -0.02 * level[:, None]).any(axis=1),
         )
 
@@ -186,6 +197,7 @@ class NightOnly:
             + cfg.weight_dear * c.dear
             - cfg.weight_valley * valley_explains(c.valley_share, c.active, c.change, shape.jitter_h)
             - cfg.weight_flat * c.flat
+            - cfg.weight_office * c.office
             - cfg.weight_sun * sunny
             - cfg.weight_industry * legal
             - cfg.weight_permit_silent * silent
@@ -204,7 +216,9 @@ class NightOnly:
         ordinary: Text | None,
         sun: bool,
     ) -> Finding:
-        row, group = int(c.rows[i]), peers(c.placed, i)
+        row, group, one = int(c.rows[i]), peers(c.placed, i), slice(i, i + 1)
+        irregular = float(irregularity(c.active[one], c.dispersion[one], shape.jitter_h[one])[0])
+        explained = float(valley_explains(c.valley_share[one], c.active[one], c.change[one], shape.jitter_h[one])[0])
         count, valid = int(c.nights[i].sum()), int(c.valid_days[i])
         part, middle = percent(c.night_share[i]), percent(c.placed.middle[i]) if c.placed.level[i] >= 0 else "—"
         reasons = [
@@ -226,7 +240,7 @@ class NightOnly:
                     "price does not explain it",
                 )
             )
-        if irregularity(c.active, c.dispersion, shape.jitter_h)[i] >= 0.4:
+        if irregular >= 0.4:
             reasons.append(
                 Text(
                     f"夜班不规律:工作日 {percent(c.active[i])} 开机,开机时刻平均偏差 {shape.jitter_h[i]:.1f} 小时",
@@ -241,11 +255,10 @@ class NightOnly:
                     f"the share of night-only days rose by {percent(c.change[i])} in the window's second half",
                 )
             )
-        if city.known("night_permitted")[row]:
+        if city.column("night_permitted")[row].is_valid:
             reasons.append(Text("许可未含夜间生产", "the permit does not allow night work"))
         elif city.text("permit_class", row) == "none":
             reasons.append(Text("无排污许可或登记", "neither permit nor registration"))
-        explained = float(valley_explains(c.valley_share, c.active, c.change, shape.jitter_h)[i])
         counter = gap_words(gaps)
         if c.valley_share[i] >= 0.7:
             counter.append(
@@ -256,29 +269,42 @@ class NightOnly:
             )
         if c.flat[i] > 0.3:
             counter.append(Text("夜间负荷平滑,像照明或恒定设备", "smooth night load, as of lamps"))
+        if c.office[i] > 0.25:
+            counter.append(
+                Text(
+                    f"15–18 点已升至夜间负荷的 {percent(c.office[i])},不回避上班时间",
+                    f"by 15:00–18:00 it has risen to {percent(c.office[i])} of the night's load: "
+                    "office hours are not avoided",
+                )
+            )
         if sun:
             counter.append(Text("白天负荷可能被光伏抵消", "PV may hide the load of the day"))
         if ordinary is not None:
             counter.append(Text(f"行业夜间用电常见:{ordinary.zh}", f"night load is ordinary for {ordinary.en}"))
-        verdict = "suspect"
+        doubts = []
         if valid < self.config.min_valid_days:
-            verdict = "cannot_tell"
-            counter.insert(
-                0,
+            doubts.append(
                 Text(
                     f"有效日仅 {valid} 天,少于 {self.config.min_valid_days} 天,不能判定",
                     f"only {valid} valid days, fewer than {self.config.min_valid_days}: cannot tell",
-                ),
+                )
+            )
+        if not c.fresh[i]:
+            doubts.append(
+                Text(
+                    f"最近 {self.config.recent_days} 日无有效数据,不知是否仍在生产",
+                    f"no valid data in the last {self.config.recent_days} days: whether it still works is not known",
+                )
             )
         looked = Text("光伏、谷电、平滑负荷、行业、许可", "PV, valley tariff, smooth load, industry, permit")
         return Finding(
             entity_id=city.entity_id(row),
             day=city.context.as_of,
             rule="night_only",
-            verdict="cannot_tell" if verdict == "cannot_tell" else "suspect",
+            verdict="cannot_tell" if doubts else "suspect",
             score=score,
             reasons=tuple(reasons),
-            counter=or_nothing_found(counter, looked),
+            counter=or_nothing_found([*doubts, *counter], looked),
             evidence=numbers(
                 night_share=float(c.night_share[i]),
                 peer_median=float(c.placed.middle[i]),
@@ -291,11 +317,13 @@ class NightOnly:
                 active_workdays=float(c.active[i]),
                 start_jitter_h=float(shape.jitter_h[i]),
                 start=shape.clock(i),
+                irregularity=irregular,
                 change=float(c.change[i]),
                 dear_hours_load=float(c.dear[i]),
                 valley_share=float(c.valley_share[i]),
                 valley_explains=explained,
                 flat=float(c.flat[i]),
+                office_hours_load=float(c.office[i]),
             ),
             exhibit=Exhibit(city.picked(c.nights[i])[-5:], NIGHT_SLOTS),
             context=gaps,
@@ -303,10 +331,13 @@ class NightOnly:
 
 
 def irregularity(active: Array, dispersion: Array, jitter_h: Array) -> Array:
-    """0 … 1: some nights and not others, changing levels, changing starts; none of it in a valley-tariff furnace."""
+    """0 … 1: some nights and not others, changing starts, changing levels; none of it in a valley-tariff furnace.
+
+    Levels count only beside one of the others: level alone changes with the weather, as in heating.
+    """
     some_nights = 4 * active * (1 - active)
-    levels = np.clip(np.nan_to_num(dispersion) / 0.4, 0, 1)
     starts = np.clip(jitter_h, 0, 1)
+    levels = np.clip(np.nan_to_num(dispersion) / 0.4, 0, 1) * np.maximum(some_nights, starts)
     answer: Array = np.clip((some_nights + levels + starts) / 2, 0, 1)
     return answer
 

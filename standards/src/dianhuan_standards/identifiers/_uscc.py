@@ -25,7 +25,7 @@ _VALUE[np.frombuffer(ALPHABET.encode(), np.uint8)] = np.arange(31)
 
 
 def uscc_check_digit(prefix: str) -> str:
-    """The check digit of the first 17 characters (GB 32100-2015, 4.4 and annex).
+    """The check digit of the first 17 characters (GB 32100-2015: weights 3^(i−1) mod 31).
 
     Raises:
         ValueError: `prefix` is not 17 characters of the code's alphabet.

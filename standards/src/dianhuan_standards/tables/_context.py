@@ -1,6 +1,7 @@
 """What happens around an enterprise: outages, weather, calendar."""
 
 from dianhuan_sdk import Field, TableContract, in_order
+from dianhuan_standards.tables._rules import at_least_one
 from dianhuan_standards.tables._types import DAY, DIVISION, FLAG, ID, INSTANT, NUMBER, TEXT, text
 
 OUTAGE = TableContract(
@@ -13,13 +14,13 @@ OUTAGE = TableContract(
         text("outage_id", "停电编号", required=True, pattern=ID),
         text("feeder_id", "线路编号", aliases=("停电线路",)),
         text("transformer_id", "台区编号", aliases=("停电台区",)),
-        text("account_no", "户号", personal=True),
+        text("account_no", "户号", personal=True, aliases=("cons_no", "cust_no")),
         Field("kind", TEXT, "类型", codes=("planned", "fault")),
-        Field("starts_at", INSTANT, "停电时间", required=True),
-        Field("ends_at", INSTANT, "复电时间", "null = not restored yet"),
+        Field("starts_at", INSTANT, "停电时间", required=True, aliases=("停电开始时间",)),
+        Field("ends_at", INSTANT, "复电时间", "null = not restored yet", aliases=("停电结束时间", "送电时间")),
         text("reason", "原因"),
     ),
-    rules=(in_order("starts_at", "ends_at"),),
+    rules=(in_order("starts_at", "ends_at"), at_least_one("feeder_id", "transformer_id", "account_no")),
 )
 
 WEATHER = TableContract(

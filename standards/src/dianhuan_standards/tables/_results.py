@@ -1,6 +1,6 @@
 """What the hub itself produces: findings, warnings, cases, outcomes, model cards."""
 
-from dianhuan_sdk import Field, TableContract
+from dianhuan_sdk import Field, TableContract, in_order
 from dianhuan_standards.tables._types import DAY, FLAG, ID, INSTANT, NUMBER, TEXT, entity_id, text
 
 STATES: tuple[str, ...] = ("found", "assessed", "assigned", "inspected", "handled", "answered", "archived")
@@ -67,6 +67,7 @@ CASE = TableContract(
         Field("opened_at", INSTANT, "立案时间", required=True),
         Field("updated_at", INSTANT, "更新时间", required=True),
     ),
+    rules=(in_order("opened_at", "updated_at"),),
 )
 
 OUTCOME = TableContract(

@@ -1,6 +1,7 @@
 """What an enterprise may do, has told, and has been told: permits, acceptance, filed reports, orders."""
 
 from dianhuan_sdk import Field, TableContract, in_order
+from dianhuan_standards.tables._rules import no_share_in, permit_number
 from dianhuan_standards.tables._types import DAY, FLAG, ID, INSTANT, NUMBER, TEXT, entity_id, text
 
 PERMIT = TableContract(
@@ -10,11 +11,18 @@ PERMIT = TableContract(
     doc="A pollutant discharge permit (重点/简化管理) or a registration (登记管理).",
     key=("permit_no",),
     fields=(
-        text("permit_no", "许可证编号", "USCC + 3 digits + a letter", required=True, pattern=ID),
+        text(
+            "permit_no",
+            "许可证编号",
+            "national form: USCC + 3 digits + a letter; local numbers are taken as they are",
+            required=True,
+            pattern=ID,
+            aliases=("排污许可证编号", "登记编号"),
+        ),
         entity_id(),
         Field("permit_class", TEXT, "管理类别", required=True, codes=("key", "simplified", "registered")),
         Field("valid_from", DAY, "有效期起", required=True),
-        Field("valid_to", DAY, "有效期止"),
+        Field("valid_to", DAY, "有效期止", "last day on which it holds, as the paper says; null = open"),
         Field(
             "night_permitted",
             FLAG,
@@ -23,7 +31,7 @@ PERMIT = TableContract(
         ),
         text("hours", "许可生产时段", "as written, e.g. 08:00-18:00"),
     ),
-    rules=(in_order("valid_from", "valid_to"),),
+    rules=(permit_number("permit_no"), in_order("valid_from", "valid_to")),
 )
 
 ACCEPTANCE = TableContract(
@@ -40,7 +48,7 @@ ACCEPTANCE = TableContract(
         Field("accepted_on", DAY, "验收日期", "null = approved but not accepted yet"),
         Field("trial_until", DAY, "调试期止", "last day of a declared commissioning period (调试)"),
     ),
-    rules=(in_order("approved_on", "accepted_on"),),
+    rules=(in_order("approved_on", "accepted_on"), in_order("approved_on", "trial_until")),
 )
 
 FILED_REPORT = TableContract(
@@ -100,5 +108,8 @@ ORDER = TableContract(
         text("facility", "设施"),
         text("basis", "依据"),
     ),
-    rules=(in_order("starts_at", "ends_at"),),
+    rules=(
+        in_order("starts_at", "ends_at"),
+        no_share_in("limit_percent", "kind", ("closure", "stop", "seal")),
+    ),
 )

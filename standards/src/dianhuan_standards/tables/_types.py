@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from dianhuan_sdk import Field
+from dianhuan_standards.identifiers import DIVISION_PATTERN, INDUSTRY_PATTERN
 
 TEXT = pa.string()
 DAY = pa.date32()
@@ -11,8 +12,8 @@ NUMBER = pa.float64()
 FLAG = pa.bool_()
 COUNT = pa.int32()
 
-DIVISION = r"\d{6}"
-INDUSTRY = r"[A-T](\d{2,4})?"
+DIVISION = DIVISION_PATTERN
+INDUSTRY = INDUSTRY_PATTERN
 ID = r"\S{1,64}"
 
 
@@ -30,5 +31,5 @@ def entity_id(required: bool = True) -> Field:
         "key of `entity`: 统一社会信用代码 (GB 32100-2015), or a local id where there is none",
         required=required,
         pattern=ID,
-        aliases=("企业编号", "企业ID", "统一社会信用代码"),
+        aliases=("企业编号", "企业ID", "统一社会信用代码", "信用代码", "TrustCode"),
     )

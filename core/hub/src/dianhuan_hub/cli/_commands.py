@@ -7,6 +7,17 @@ from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("dianhuan_hub.cli.init:command", "新建城市节点 · set up a city hub in a folder"),
+    "ingest": ("dianhuan_hub.cli.ingest:command", "读入文件或来源 · read files or sources into the store"),
+    "backfill": ("dianhuan_hub.cli.ingest:backfill", "补读一段日期 · read a window of days beside the live cursor"),
+    "screen": ("dianhuan_hub.cli.screen:command", "全城筛查 · screen the whole city"),
+    "list": ("dianhuan_hub.cli.screen:todays", "今日清单 · today's list"),
+    "explain": ("dianhuan_hub.cli.explain:command", "案件证据与图 · the evidence of a case, drawn"),
+    "case": ("dianhuan_hub.cli.case:app", "案件:查看、流转、结果 · cases: look, move, record outcomes"),
+    "quarantine": ("dianhuan_hub.cli.quarantine:app", "隔离区:被拒的行及原因 · refused rows and why"),
+    "replay": ("dianhuan_hub.cli.quarantine:replay_load", "重放一个批次的原始文件 · read a load's raw file again"),
+    "backup": ("dianhuan_hub.cli.backup:command", "备份 · consistent copy of the data"),
+    "restore": ("dianhuan_hub.cli.backup:restore", "恢复 · put a backup in place"),
+    "demo": ("dianhuan_hub.cli.demo:command", "演示:真值已知的一夜 · a city's night with known truth"),
     "plugin": ("dianhuan_hub.cli.plugin:app", "插件：列表、检查、启停 · list, inspect, check, enable, disable plugins"),
     "standards": ("dianhuan_hub.cli.standards:app", "数据标准：表、字段、校验 · standard tables, fields, validation"),
     "doctor": (

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dianhuan_hub.cli._output import emit
+from dianhuan_hub.cli._output import emit, progress
 from dianhuan_hub.cli._state import hub_config, hub_config_or_none
 from dianhuan_hub.kernel._discover import candidates
 from dianhuan_hub.kernel.loader import load_plugins, start_log
 from dianhuan_sdk import PluginError
 
-app = typer.Typer(no_args_is_help=True, help="插件 · plugins")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="插件 · plugins")
 
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON（每行一个） · print JSON Lines")]
 Id = Annotated[str, typer.Argument(help="插件编号 · id of the plugin")]
@@ -36,7 +40,7 @@ def list_plugins(as_json: Json = False) -> None:
     rows = [r.as_dict() for r in load_plugins(hub_config_or_none()).records]
     if not as_json:
         for row in rows:
-            row["offers"] = [*row["models"], *row["adapters"], *(f"`{c}`" for c in row["commands"])]
+            row["offers"] = [*itertools.chain(*row["registers"].values()), *(f"`{c}`" for c in row["commands"])]
     emit(rows, as_json=as_json, columns=_LIST)
 
 
@@ -97,6 +101,37 @@ def doctor(
         },
     )
     if any(row["state"] != "LOADED" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command("test", help="一致性检验：铜银金三级 · conformance kit: bronze, silver, gold")
+def conformance(
+    plugin: Id,
+    scenario: Annotated[
+        Path | None, typer.Option(help="场景文件 TOML：适配器所读的数据源 · scenario file: sources for its adapters")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    from dianhuan_hub.cli._scenario import read_scenario
+    from dianhuan_sdk.testing import check_plugin
+
+    _known(plugin)
+    given = read_scenario(scenario)
+    with progress(plugin), contextlib.redirect_stdout(sys.stderr):
+        report = check_plugin(plugin, given)
+    rows = [asdict(r) for r in report.results]
+    headings = {
+        "check": "检验 check",
+        "subject": "对象 subject",
+        "level": "级别 level",
+        "status": "结果 result",
+        "words": "说明 why",
+    }
+    if as_json:
+        emit(report.as_dict(), as_json=True)
+    else:
+        emit(rows, as_json=False, columns=headings, title=f"{plugin}: {report.level or '未达铜级 below bronze'}")
+    if report.failed:
         raise typer.Exit(1)
 
 

@@ -25,6 +25,7 @@ class Checked:
     curves: CurveRows | None
     register: tuple[TableContract, pa.Table] | None
     refused: pa.Table
+    only_new: bool = False
 
 
 def contract_of(table: str) -> TableContract:
@@ -93,7 +94,9 @@ def check_batch(batch: Batch, topology: Topology, today: date, payload: Payload)
         good[refusal.rows] = False
     if contract.name != "load_curve":
         kept = pa.Table.from_batches([rows]).filter(pa.array(good)) if not good.all() else pa.Table.from_batches([rows])
-        return Checked(None, (contract, kept.append_column(ROW_COLUMN, pa.array(numbers[good]))), _joined(refused))
+        return Checked(
+            None, (contract, kept.append_column(ROW_COLUMN, pa.array(numbers[good]))), _joined(refused), batch.only_new
+        )
     keep = np.flatnonzero(good)
     if len(keep) < rows.num_rows:
         rows, ordinals, numbers = rows.take(pa.array(keep)), ordinals[keep], numbers[keep]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -132,11 +133,12 @@ class Intake:
                 if progress is not None:
                     progress(note, seen)
                 await work.make_room()
+            await work.finish_rest()
         except DianhuanError as error:
             summary.error = error
-            work.fail(error)
+            await work.fail(error)
         finally:
-            await work.close()
+            work.close()
         return summary
 
     def payload(self, rows: pa.Table) -> pa.Array:
@@ -227,6 +229,7 @@ class _Work:
         self._gathered = Gathered()
         self._ref = SourceRef("")
         self._bytes = 0
+        self._broken = False
 
     def take(self, batch: Batch) -> None:
         """Queue a batch for checking; a unit that grows too large without a checkpoint is committed in parts."""
@@ -244,8 +247,22 @@ class _Work:
         self._submit(self._commit, self._gathered, self._ref, cursor, size=0)
         self._gathered, self._bytes = Gathered(), 0
 
-    def fail(self, error: DianhuanError) -> None:
-        """Keep the adapter's error where it can be queried, with whatever came before it."""
+    async def finish_rest(self) -> None:
+        """Commit rows after the last checkpoint without moving the cursor, and wait for queued work."""
+        if self._bytes:
+            self._submit(self._commit, self._gathered, self._ref, None, size=0)
+        await self._settle()
+
+    async def fail(self, error: DianhuanError) -> None:
+        """Keep an error where it can be queried, with the rows that came before it.
+
+        Where the error arose in checking or committing, the unit in hand is dropped instead: its cursor has not moved,
+        so it is read again.
+        """
+        with contextlib.suppress(DianhuanError):
+            await self._settle()
+        if self._broken:
+            self._gathered, self._broken = Gathered(), False
         row = {
             "table_name": self._source.stream,
             "row_no": None,
@@ -257,13 +274,23 @@ class _Work:
         self._gathered.refuse(pa.Table.from_pylist([row], schema=QUARANTINE_SCHEMA))
         ref = self._ref if self._ref.uri else SourceRef(self._source.name)
         self._submit(self._commit, self._gathered, ref, None, size=0)
-        self._gathered = Gathered()
+        await self._settle()
 
     def _commit(self, gathered: Gathered, ref: SourceRef, cursor: Cursor | None) -> None:
         self._summary.add(self._intake.commit(self._source, gathered, ref, cursor))
 
     def _submit(self, work: Callable[..., None], *args: object, size: int) -> None:
-        self._pending.append((self._pool.submit(work, *args), size))
+        def run() -> None:
+            # After a failure nothing more is done: a later checkpoint must not move the cursor past lost rows.
+            if self._broken:
+                return
+            try:
+                work(*args)
+            except BaseException:
+                self._broken = True
+                raise
+
+        self._pending.append((self._pool.submit(run), size))
 
     async def make_room(self) -> None:
         """Wait until few enough bytes are in flight; errors of finished work surface here."""
@@ -272,12 +299,10 @@ class _Work:
         ):
             await asyncio.wrap_future(self._pending.pop(0)[0])
 
-    async def close(self) -> None:
-        """Wait for queued work; rows after the last checkpoint are committed without moving the cursor."""
-        if self._bytes:
-            self._submit(self._commit, self._gathered, self._ref, None, size=0)
-        try:
-            for future, _ in self._pending:
-                await asyncio.wrap_future(future)
-        finally:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+    async def _settle(self) -> None:
+        while self._pending:
+            await asyncio.wrap_future(self._pending.pop(0)[0])
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dianhuan_hub.intake._check import Checked, Payload, refused_rows
-from dianhuan_hub.store import QUARANTINE_SCHEMA, CurveRows, Topology, concatenated, nan_to_contract
+from dianhuan_hub.store import QUARANTINE_SCHEMA, CurveRows, RegisterRows, Topology, gather, nan_to_contract
 from dianhuan_sdk import ROW_COLUMN, Refusal, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
@@ -17,7 +17,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self._curves: list[CurveRows] = []
-        self._registers: dict[str, list[pa.Table]] = {}
+        self._registers: dict[tuple[str, bool], list[pa.Table]] = {}
         self._refused: list[pa.Table] = []
 
     def add(self, checked: Checked) -> None:
@@ -25,7 +25,7 @@ class Gathered:
         if checked.curves is not None and len(checked.curves):
             self._curves.append(checked.curves)
         if checked.register is not None and checked.register[1].num_rows:
-            self._registers.setdefault(checked.register[0].name, []).append(checked.register[1])
+            self._registers.setdefault((checked.register[0].name, checked.only_new), []).append(checked.register[1])
         if checked.refused.num_rows:
             self._refused.append(checked.refused)
 
@@ -41,44 +41,45 @@ class Gathered:
         """
         if not self._curves:
             return None
-        rows = concatenated(self._curves)
-        key = rows.key
-        again = np.flatnonzero(key[1:] == key[:-1]) + 1
-        if len(again) == 0:
-            return rows
-        keep = np.ones(len(rows), bool)
-        twice = np.unique(key[again])
-        at, end = np.searchsorted(key, twice), np.searchsorted(key, twice, side="right")
+        key = np.concatenate([part.key for part in self._curves])
+        order = np.argsort(key, kind="stable")
+        ordered = key[order]
+        repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
+        if len(repeated) == 0:
+            return gather(self._curves, order)
+        keep = np.ones(len(order), bool)
+        twice = np.unique(ordered[repeated])
+        at, end = np.searchsorted(ordered, twice), np.searchsorted(ordered, twice, side="right")
         conflicting: list[int] = []
         for a, b in zip(at, end, strict=True):
-            first = np.nan_to_num(rows.kw[a], nan=-1e30)
-            alike = all(np.array_equal(first, np.nan_to_num(rows.kw[i], nan=-1e30)) for i in range(a + 1, b))
+            alike = gather(self._curves, order[a:b])
             keep[a + 1 : b] = False
-            if not alike:
+            if not np.array_equal(alike.kw, np.broadcast_to(alike.kw[0], alike.kw.shape), equal_nan=True):
                 keep[a] = False
-                conflicting += range(a, b)
+                conflicting += order[a:b].tolist()
         if conflicting:
-            where = np.array(conflicting)
-            batch = curve_batch(rows.take(where), topology)
+            rows = gather(self._curves, np.array(conflicting))
             refusal = Refusal(
-                np.arange(len(where)),
+                np.arange(len(rows)),
                 "conflicting_duplicate",
                 "metering_point_id",
                 "one row a metering point and day: these differ, so none of them is taken",
             )
-            self._refused.append(refused_rows("load_curve", batch, rows.row_no[where], refusal, payload))
-        return rows.take(np.flatnonzero(keep))
+            batch = curve_batch(rows, topology)
+            self._refused.append(refused_rows("load_curve", batch, rows.row_no, refusal, payload))
+        return gather(self._curves, order[keep])
 
-    def registers(self, payload: Payload) -> list[tuple[TableContract, pa.Table]]:
+    def registers(self, payload: Payload) -> list[RegisterRows]:
         """Register rows of unique key, tables in an order in which no row refers to a later table.
 
         Of several rows with one key the first stays; later ones that differ go to quarantine.
         """
         out = []
-        for name in REGISTERS:
-            if name in self._registers:
-                contract = TABLES[name]
-                out.append((contract, self._unique(contract, pa.concat_tables(self._registers[name]), payload)))
+        for key in ((name, only_new) for name in REGISTERS for only_new in (False, True)):
+            if key in self._registers:
+                contract = TABLES[key[0]]
+                rows = self._unique(contract, pa.concat_tables(self._registers[key]), payload)
+                out.append(RegisterRows(contract, rows, only_new=key[1]))
         return out
 
     def _unique(self, contract: TableContract, rows: pa.Table, payload: Payload) -> pa.Table:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pluggy
 from pydantic import BaseModel
 
-from dianhuan_sdk import GridAdapterSpec, ModelSpec, PluginError
+from dianhuan_sdk import PluginError
 from dianhuan_sdk import hooks as hookspecs
 
-REGISTRATION: Mapping[str, type[Any]] = {
-    "dianhuan_grid_adapters": GridAdapterSpec,
-    "dianhuan_models": ModelSpec,
-}
-"""Registration hooks, and the descriptor that each returns any number of."""
+
+def _registration_hooks() -> dict[str, type[Any]]:
+    found = {}
+    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+        answer = typing.get_type_hints(function).get("return") if name.startswith("dianhuan_") else None
+        if typing.get_origin(answer) is Iterable:
+            found[name] = typing.get_args(answer)[0]
+    return found
+
+
+REGISTRATION: Mapping[str, type[Any]] = _registration_hooks()
+"""Registration hooks of the SDK (those that return `Iterable[Descriptor]`), and the descriptor of each."""
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{1,60}")
 

@@ -69,6 +69,7 @@ class PluginRecord:
             "step": self.step,
             "models": self.ids("dianhuan_models"),
             "adapters": self.ids("dianhuan_grid_adapters"),
+            "registers": {hook: self.ids(hook) for hook in self.descriptors if self.ids(hook)},
             "commands": [c.name for c in self.manifest.commands] if self.manifest else [],
             "import_seconds": self.import_seconds,
             "last_progress": self.last_progress.isoformat(timespec="seconds") if self.last_progress else None,
@@ -84,7 +85,7 @@ class Registered(Generic[D]):
     """A descriptor, the plugin that it comes from, and its settings.
 
     Args:
-        config: a model's validated parameters; None for an adapter, which has settings per source.
+        config: its validated settings of `[plugins.PLUGIN.ID]`; None for an adapter, which has settings per source.
     """
 
     spec: D
@@ -96,10 +97,10 @@ class PluginRegistry:
     """The plugins of one hub. Made by `load_plugins`."""
 
     def __init__(
-        self, records: Iterable[PluginRecord], models: Mapping[str, BaseModel], config: HubConfig | None
+        self, records: Iterable[PluginRecord], settings: Mapping[tuple[str, str], BaseModel], config: HubConfig | None
     ) -> None:
         self.records = tuple(records)
-        self._model_configs = models
+        self._settings = settings
         self._config = config
 
     def record(self, plugin: str) -> PluginRecord:
@@ -117,17 +118,21 @@ class PluginRegistry:
             hint="see `dianhuan plugin list`",
         )
 
-    def grid_adapters(self) -> dict[str, Registered[GridAdapterSpec]]:
-        """The adapters of loaded plugins by id."""
-        return {spec.id: Registered(spec, record) for record, spec in self._loaded("dianhuan_grid_adapters")}
-
-    def models(self) -> dict[str, Registered[ModelSpec]]:
-        """The models of loaded plugins by id, in the order of their ids."""
+    def registered(self, hook: str) -> dict[str, Registered[Any]]:
+        """What loaded plugins registered by a hook of the SDK, in the order of the ids."""
         found = {
-            spec.id: Registered(spec, record, self._model_configs[spec.id])
-            for record, spec in self._loaded("dianhuan_models")
+            spec.id: Registered(spec, record, self._settings.get((hook, spec.id)))
+            for record, spec in self._loaded(hook)
         }
         return dict(sorted(found.items()))
+
+    def grid_adapters(self) -> dict[str, Registered[GridAdapterSpec]]:
+        """The adapters of loaded plugins by id."""
+        return self.registered("dianhuan_grid_adapters")
+
+    def models(self) -> dict[str, Registered[ModelSpec]]:
+        """The models of loaded plugins by id, each with its parameters."""
+        return self.registered("dianhuan_models")
 
     def source_config(self, name: str) -> BaseModel:
         """The settings of the source `[sources.NAME]`, checked by its adapter's own model.

@@ -160,7 +160,7 @@ def write_template(path: Path, name: str, division: str) -> None:
     Raises:
         ConfigError: the file exists already, or name or division cannot be right.
     """
-    city = validated(City, {"name": name, "division": division}, file=str(path), path=("city",))
+    city = validated(City, {"name": name, "division": division}, file="new hub", path=("city",))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -90,8 +90,14 @@ class Guard:
         except _REPORTS:
             self.progress()
             raise
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except KeyboardInterrupt:
             raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # nobody cancelled this task: something that the plugin awaits was, and that is the plugin's failure
+            raise self._failed(step, error, timeout) from error
         except BaseException as error:
             raise self._failed(step, error, timeout) from error
         self.progress()
@@ -188,6 +194,8 @@ def _in_thread(function: Callable[[], T], timeout: float) -> T:
     thread.join(timeout)
     if thread.is_alive():
         raise TimeoutError
+    if errors and isinstance(errors[0], KeyboardInterrupt):
+        raise RuntimeError("KeyboardInterrupt")  # no person pressed a key in this thread
     if errors:
         raise errors[0]
     return answers[0]

@@ -26,7 +26,7 @@ from dianhuan_hub.kernel.clock import SystemClock
 from dianhuan_hub.kernel.config import HubConfig
 from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.kernel.secrets import Vault
-from dianhuan_sdk import API_VERSION, Clock, ConfigError, DianhuanError, Manifest, ModelSpec, PluginError
+from dianhuan_sdk import API_VERSION, Clock, ConfigError, DianhuanError, Manifest, PluginError
 
 __all__ = [
     "START_TIMEOUT",
@@ -96,7 +96,7 @@ def load_plugins(
     for record in records:
         if record.error and record.state != "DISABLED":
             log.warning("plugin %s is left out at step %s: %s", record.id, record.step, record.error)
-    return PluginRegistry(records, loading.model_configs, config)
+    return PluginRegistry(records, loading.settings, config)
 
 
 def check_before_import(plugin: str, config: HubConfig | None, *, clock: Clock | None = None) -> PluginRecord:
@@ -123,7 +123,7 @@ class _Loading:
     """One run of the loader."""
 
     def __init__(self, config: HubConfig | None, marker: Marker | None, timeout: float) -> None:
-        self.model_configs: dict[str, BaseModel] = {}
+        self.settings: dict[tuple[str, str], BaseModel] = {}
         self._config = config
         self._marker = marker
         self._timeout = timeout
@@ -156,20 +156,25 @@ class _Loading:
     def _read_settings(self, record: PluginRecord) -> None:
         table = self._config.plugins.table(record.id) if self._config else {}
         file = str(self._config.file) if self._config else ""
-        models: list[ModelSpec] = record.descriptors["dianhuan_models"]
-        unknown = sorted(table.keys() - {m.id for m in models})
+        # an adapter has settings for each source; everything else has one table for the hub
+        known = {
+            d.id: (hook, d) for hook, ds in record.descriptors.items() if hook != "dianhuan_grid_adapters" for d in ds
+        }
+        unknown = sorted(table.keys() - known.keys())
         if unknown:
             raise ConfigError(
                 f"{file}: unknown key plugins.{record.id}.{unknown[0]}",
-                expected=f"one of {', '.join(m.id for m in models)}" if models else "no settings: it has no models",
+                expected=f"one of {', '.join(known)}"
+                if known
+                else "no settings: those of an adapter stand at its source",
                 hint=f"remove or rename plugins.{record.id}.{unknown[0]}",
             )
-        for model in models:
-            place = ("plugins", record.id, model.id)
-            given = table.get(model.id, {})
+        for identity, (hook, descriptor) in known.items():
+            place = ("plugins", record.id, identity)
+            given = table.get(identity, {})
             if not isinstance(given, Mapping):
                 raise ConfigError(f"{file}: {'.'.join(place)} = {given!r}", expected="a table of parameters")
-            self.model_configs[model.id] = validated(model.config_model, given, file=file, path=place)
+            self.settings[hook, identity] = validated(descriptor.config_model, given, file=file, path=place)
 
 
 def _before_import(

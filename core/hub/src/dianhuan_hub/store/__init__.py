@@ -3,7 +3,7 @@
 from dianhuan_hub.store._backup import backup, restore
 from dianhuan_hub.store._block import CityBlock
 from dianhuan_hub.store._cold import COLD_SCHEMA, ColdTier, dequantize, quantize
-from dianhuan_hub.store._curves import CurveRows, concatenated, curve_days
+from dianhuan_hub.store._curves import CurveRows, curve_days, gather, newest_day
 from dianhuan_hub.store._engine import Connection, Engine, StoreError
 from dianhuan_hub.store._loads import (
     QUARANTINE_SCHEMA,
@@ -14,17 +14,17 @@ from dianhuan_hub.store._loads import (
     read_cursor,
     read_state,
 )
-from dianhuan_hub.store._missing import curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
+from dianhuan_hub.store._missing import FloatArray, curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
 from dianhuan_hub.store._reads import (
     Page,
     Query,
     columns_of,
-    newest_day,
     read_count,
     read_groups,
     read_page,
     read_stream,
 )
+from dianhuan_hub.store._registers import RegisterRows
 from dianhuan_hub.store._results import RunInfo, forget_findings, open_cases, put_case_event, put_results, put_run
 from dianhuan_hub.store._store import DaySums, Store, Unit, UnitReceipt
 from dianhuan_hub.store._topology import Topology, day_number
@@ -38,9 +38,11 @@ __all__ = [
     "CurveRows",
     "DaySums",
     "Engine",
+    "FloatArray",
     "LoadInfo",
     "Page",
     "Query",
+    "RegisterRows",
     "RunInfo",
     "Store",
     "StoreError",
@@ -49,12 +51,12 @@ __all__ = [
     "UnitReceipt",
     "backup",
     "columns_of",
-    "concatenated",
     "curve_days",
     "curves_to_nan",
     "day_number",
     "dequantize",
     "forget_findings",
+    "gather",
     "nan_to_contract",
     "nan_to_store",
     "newest_day",

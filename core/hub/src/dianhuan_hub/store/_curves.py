@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -10,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dianhuan_hub.store._engine import arrow, one
+from dianhuan_hub.store._engine import Engine, arrow, one
 from dianhuan_hub.store._missing import FloatArray, nan_to_store, store_to_nan
 from dianhuan_hub.store._topology import IntArray
 
@@ -52,21 +53,30 @@ class CurveRows:
         return self.day.astype(np.int64) * (1 << 32) + self.mp
 
 
-def concatenated(parts: list[CurveRows]) -> CurveRows:
-    """Rows of several parts in (day, metering point) order."""
+def gather(parts: Sequence[CurveRows], rows: IndexArray) -> CurveRows:
+    """The rows of these positions in the parts laid end to end; curves are copied once.
+
+    Args:
+        parts: at least one.
+        rows: positions, in the order wanted.
+    """
     if len(parts) == 1:
-        rows = parts[0]
-    else:
-        rows = CurveRows(
-            np.concatenate([p.mp for p in parts]),
-            np.concatenate([p.day for p in parts]),
-            np.concatenate([p.kw for p in parts]),
-            np.concatenate([p.points for p in parts]),
-            np.concatenate([p.kwh for p in parts]),
-            np.concatenate([p.row_no for p in parts]),
-        )
-    key = rows.key
-    return rows if bool((key[1:] >= key[:-1]).all()) else rows.take(np.argsort(key, kind="stable"))
+        one_part = parts[0]
+        whole = len(rows) == len(one_part) and bool((rows == np.arange(len(rows))).all())
+        return one_part if whole else one_part.take(rows)
+    ends = np.cumsum([len(p) for p in parts])
+    kw = np.empty((len(rows), 96), np.float32)
+    for part, end in zip(parts, ends, strict=True):
+        place = np.flatnonzero((rows >= end - len(part)) & (rows < end))
+        kw[place] = part.kw[rows[place] - (end - len(part))]
+    return CurveRows(
+        np.concatenate([p.mp for p in parts])[rows],
+        np.concatenate([p.day for p in parts])[rows],
+        kw,
+        np.concatenate([p.points for p in parts])[rows],
+        np.concatenate([p.kwh for p in parts])[rows],
+        np.concatenate([p.row_no for p in parts])[rows],
+    )
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,13 @@ def curve_days(con: duckdb.DuckDBPyConnection, first: date | None = None, last: 
         [first, last],
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def newest_day(engine: Engine) -> date | None:
+    """The newest day that holds curves, or None."""
+    with engine.cursor() as con:
+        row = one(con, "SELECT max(day) FROM curve")
+    return row[0] if row else None
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -58,15 +58,14 @@ def sum_day(links: ActiveLinks, day: int, mp: IntArray, kw: FloatArray, points: 
     present = np.bincount(ent, minlength=size)
     touched = np.flatnonzero(present)
     whole = bool((share == 1).all())
-    if len(touched) == len(ent):
-        identity = len(row) == len(kw) and bool((row == np.arange(len(row))).all())
-        sums = kw if identity else kw[row]
-        if not whole:
-            sums = sums * share[:, None]
-    else:
-        parts = kw[row] if whole else kw[row] * share[:, None]
-        starts = np.flatnonzero(np.r_[True, ent[1:] != ent[:-1]])
-        sums = np.add.reduceat(parts, starts, axis=0)
+    # Most enterprises have one account: take its curve, then add the further accounts of the others.
+    leads = np.r_[True, ent[1:] != ent[:-1]] if len(ent) else np.empty(0, bool)
+    sums = kw[row[leads]]
+    if not whole:
+        sums *= share[leads, None]
+    if len(touched) < len(ent):
+        place = np.cumsum(leads)[~leads] - 1
+        np.add.at(sums, place, kw[row[~leads]] * share[~leads, None])
     return EntityDay(
         day, touched.astype(np.int32), linked[touched].astype(np.int32), present[touched].astype(np.int32), sums
     )

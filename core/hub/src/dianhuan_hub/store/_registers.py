@@ -14,6 +14,15 @@ from dianhuan_sdk import TableContract
 
 
 @dataclass(frozen=True)
+class RegisterRows:
+    """Rows of unique key for a register; with `only_new` those whose key is there are left as they are."""
+
+    contract: TableContract
+    rows: pa.Table
+    only_new: bool = False
+
+
+@dataclass(frozen=True)
 class RegisterPut:
     """What became of register rows, and the enterprises whose account links or metering points changed."""
 
@@ -23,13 +32,15 @@ class RegisterPut:
     touched_entities: pa.Array
 
 
-def put_register(con: duckdb.DuckDBPyConnection, contract: TableContract, rows: pa.Table, load_id: int) -> RegisterPut:
-    """Write rows of unique key into a register, inside the caller's transaction."""
+def put_register(con: duckdb.DuckDBPyConnection, incoming: RegisterRows, load_id: int) -> RegisterPut:
+    """Write rows into a register, inside the caller's transaction."""
+    contract, rows = incoming.contract, incoming.rows
     table = quoted(contract.name)
     columns = ", ".join(quoted(f.name) for f in contract.fields)
     key = ", ".join(quoted(name) for name in contract.key)
     con.register("incoming_rows", rows.select([f.name for f in contract.fields]))
-    con.execute(f"CREATE TEMP TABLE changed_rows AS SELECT * FROM incoming_rows EXCEPT SELECT {columns} FROM {table}")
+    against = f"ANTI JOIN {table} USING ({key})" if incoming.only_new else f"EXCEPT SELECT {columns} FROM {table}"
+    con.execute(f"CREATE TEMP TABLE changed_rows AS SELECT * FROM incoming_rows {against}")
     con.unregister("incoming_rows")
     changed = _count(con, "SELECT count(*) FROM changed_rows")
     con.execute(f"CREATE TEMP TABLE old_rows AS SELECT * FROM {table} SEMI JOIN changed_rows USING ({key})")
@@ -42,9 +53,9 @@ def put_register(con: duckdb.DuckDBPyConnection, contract: TableContract, rows: 
         con.execute(f"DELETE FROM {table} t USING old_rows o WHERE {same_key}")
     con.execute(f"INSERT INTO {table} BY NAME SELECT {columns}, {load_id} AS load_id FROM changed_rows")
     if contract.name in ("entity", "account_link"):
-        assign_ordinals(con, "entity", _column(con, "SELECT entity_id FROM changed_rows"))
+        assign_ordinals(con, "entity", rows.column("entity_id"))
     if contract.name == "metering_point":
-        assign_ordinals(con, "point", _column(con, "SELECT metering_point_id FROM changed_rows"))
+        assign_ordinals(con, "point", rows.column("metering_point_id"))
     con.execute("DROP TABLE changed_rows; DROP TABLE old_rows")
     return RegisterPut(changed - replaced, replaced, rows.num_rows - changed, touched)
 

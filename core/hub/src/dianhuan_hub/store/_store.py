@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from dianhuan_hub.store import _loads, _registers
+from dianhuan_hub.store import _loads
 from dianhuan_hub.store._block import CityBlock
 from dianhuan_hub.store._cold import ColdTier, read_cold
 from dianhuan_hub.store._curves import CurveRows, curve_days, put_curves, read_curves
@@ -27,8 +27,8 @@ from dianhuan_hub.store._entity_days import (
 )
 from dianhuan_hub.store._loads import LoadInfo
 from dianhuan_hub.store._missing import FloatArray
+from dianhuan_hub.store._registers import RegisterRows, put_register
 from dianhuan_hub.store._topology import EPOCH, IntArray, Topology, day_number, read_topology
-from dianhuan_sdk import TableContract
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Unit:
         info: lineage.
         curves: checked curve rows of unique key in (day, metering point) order, or None.
         sums: their entity-days, by `Store.prepare`.
-        registers: contract → rows of unique key.
+        registers: rows of unique key.
         refused: rows for quarantine (`QUARANTINE_SCHEMA`).
         cursor: (source, stream, position) of the checkpoint, or None.
         replayed: quarantine ids that this unit settles.
@@ -59,7 +59,7 @@ class Unit:
     info: LoadInfo
     curves: CurveRows | None = None
     sums: Sequence[DaySums] = ()
-    registers: Sequence[tuple[TableContract, pa.Table]] = ()
+    registers: Sequence[RegisterRows] = ()
     refused: pa.Table | None = None
     cursor: tuple[str, str, Mapping[str, object]] | None = None
     replayed: pa.Array | None = None
@@ -139,12 +139,12 @@ class Store:
         accepted = unchanged = corrected = 0
         topology_changed = False
         days: set[date] = set()
-        for contract, rows in unit.registers:
-            put = _registers.put_register(con, contract, rows, load_id)
+        for incoming in unit.registers:
+            put = put_register(con, incoming, load_id)
             accepted += put.new + put.replaced
             corrected += put.replaced
             unchanged += put.unchanged
-            if contract.name in ("entity", "metering_point", "account_link") and put.new + put.replaced:
+            if incoming.contract.name in ("entity", "metering_point", "account_link") and put.new + put.replaced:
                 topology_changed = True
                 if len(put.touched_entities):
                     days |= self._relink(con, put.touched_entities)

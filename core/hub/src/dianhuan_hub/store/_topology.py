@@ -120,16 +120,19 @@ def read_topology(con: duckdb.DuckDBPyConnection) -> Topology:
     )
 
 
-def assign_ordinals(con: duckdb.DuckDBPyConnection, kind: str, ids: pa.Array) -> None:
-    """Give ordinals to ids that have none yet; `kind` is `entity` or `point`."""
+def assign_ordinals(con: duckdb.DuckDBPyConnection, kind: str, ids: pa.ChunkedArray) -> None:
+    """Give ordinals to ids that have none yet, in their order; `kind` is `entity` or `point`.
+
+    Files list metering points in the order of the register, so curves then arrive sorted by ordinal already.
+    """
     table, ordinal, key = {
         "entity": ("entity_ordinal", "ent", "entity_id"),
         "point": ("point_ordinal", "mp", "metering_point_id"),
     }[kind]
-    con.register("incoming_ids", pa.table({"id": ids}))
+    con.register("incoming_ids", pa.table({"id": ids, "pos": np.arange(len(ids))}))
     con.execute(f"""
         INSERT INTO {table}
         SELECT (SELECT coalesce(max({ordinal}) + 1, 0) FROM {table}) + row_number() OVER (ORDER BY first) - 1, id
-        FROM (SELECT id, min(pos) AS first FROM (SELECT id, row_number() OVER () AS pos FROM incoming_ids) GROUP BY id)
+        FROM (SELECT id, min(pos) AS first FROM incoming_ids GROUP BY id)
         WHERE id NOT IN (SELECT {key} FROM {table})""")
     con.unregister("incoming_ids")

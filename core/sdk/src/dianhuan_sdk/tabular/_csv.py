@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from dianhuan_sdk.errors import InputError
-from dianhuan_sdk.tabular._frame import RAW_LIMIT, Frame, Rejects
+from dianhuan_sdk.tabular._frame import RAW_LIMIT, Frame, Rejects, has_high_bytes
 from dianhuan_sdk.tabular._mapping import Mapping
 from dianhuan_sdk.tabular._source import (
     BREAKS,
@@ -66,6 +67,9 @@ class CsvBlock:
             table = self._read({str(i): t for i, t in types.items()}, [str(i) for i in types], missing, None)
         except pa.ArrowInvalid:
             return None
+        if table.num_rows != self._lines:
+            # Blank lines, or a quote that swallows the lines after it.
+            return None
         columns = {int(name): _one(table.column(name)) for name in table.column_names}
         rows = np.arange(self.first_row, self.first_row + table.num_rows, dtype=np.int64)
         return Frame(self.form.headers, columns, rows, _text_codec(self.form))
@@ -81,22 +85,34 @@ class CsvBlock:
             number = self.first_row + line.number - 1
             bad_lines.append(number)
             words = f"{line.actual_columns} columns, the header has {line.expected_columns}"
-            rejects.add(number, "wrong_columns", words, json.dumps({"line": _words(line.text)[:RAW_LIMIT]}))
+            text = line.text.encode("latin-1").decode(codec, "replace") if veiled else line.text
+            rejects.add(number, "wrong_columns", words, json.dumps({"line": text[:RAW_LIMIT]}, ensure_ascii=False))
             return "skip"
 
         names = [str(i) for i in range(len(self.form.headers))]
+        codec = _text_codec(self.form)
+        # Arrow hands bad lines over as UTF-8 text and fails where they are not: veil other bytes as Latin-1 letters.
+        veiled = not _is_utf8(self.data)
+        data = self.data.decode("latin-1").encode() if veiled else self.data
         try:
-            table = self._read({n: pa.binary() for n in names}, names, (), on_bad)
+            table = self._read({n: pa.binary() for n in names}, names, (), on_bad, data)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{self.name}: the lines from row {self.first_row} on are not CSV: {error}",
                 expected="lines of fields, quotes closed on the same line",
                 hint="check quotes and the delimiter near that row",
             ) from error
+        columns = {int(name): _one(table.column(name)) for name in names}
+        if veiled:
+            columns = {at: _unveiled(column) for at, column in columns.items()}
         rows = np.arange(self.first_row, self.first_row + table.num_rows + len(bad_lines), dtype=np.int64)
         rows = np.setdiff1d(rows, np.asarray(bad_lines, dtype=np.int64), assume_unique=True)
-        columns = {int(name): _one(table.column(name)) for name in names}
-        return Frame(self.form.headers, columns, rows, _text_codec(self.form))
+        frame = Frame(self.form.headers, columns, rows, codec)
+        return frame if len(rows) + len(bad_lines) == self._lines else _without_open_quotes(frame, rejects)
+
+    @property
+    def _lines(self) -> int:
+        return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
 
     def _read(
         self,
@@ -104,14 +120,15 @@ class CsvBlock:
         include: list[str],
         missing: Sequence[str],
         on_bad: object | None,
+        data: bytes | None = None,
     ) -> pa.Table:
         return pacsv.read_csv(
-            pa.BufferReader(self.data),
+            pa.BufferReader(self.data if data is None else data),
             read_options=pacsv.ReadOptions(
                 # Row numbers of bad lines are known only when one thread reads.
                 use_threads=on_bad is None,
                 column_names=[str(i) for i in range(len(self.form.headers))],
-                block_size=_THREAD_BLOCK if on_bad is None else max(len(self.data), 1),
+                block_size=_THREAD_BLOCK if data is None else max(len(data), 1),
             ),
             parse_options=pacsv.ParseOptions(delimiter=self.form.delimiter, invalid_row_handler=on_bad),
             convert_options=pacsv.ConvertOptions(
@@ -124,12 +141,37 @@ class CsvBlock:
         )
 
 
+def _without_open_quotes(frame: Frame, rejects: Rejects) -> Frame:
+    """Refuse rows with a line end inside a quoted value: as a rule the quote was never closed."""
+    breaks = np.zeros(len(frame.rows), dtype=np.int64)
+    for column in frame.columns.values():
+        breaks += pc.fill_null(pc.count_substring(column, b"\n"), 0).to_numpy(zero_copy_only=False)
+    frame.rows = frame.rows + np.cumsum(breaks) - breaks
+    for i in np.flatnonzero(breaks):
+        words = f"a quoted value runs over {breaks[i]} line ends: a quote is not closed"
+        rejects.add(int(frame.rows[i]), "open_quote", words, frame.raw(int(i)))
+    mask = pa.array(breaks == 0)
+    columns = {at: column.filter(mask) for at, column in frame.columns.items()}
+    return Frame(frame.headers, columns, frame.rows[breaks == 0], frame.codec)
+
+
 def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
-def _words(text: str | bytes) -> str:
-    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unveiled(column: pa.Array) -> pa.Array:
+    data = column.buffers()[2]
+    if data is None or not has_high_bytes(data):
+        return column
+    return pa.array([v.decode().encode("latin-1") for v in column.to_pylist()], pa.binary())
 
 
 def _text_codec(form: CsvForm) -> str:
@@ -191,7 +233,7 @@ def read_blocks(path: Path, mapping: Mapping) -> Iterator[CsvBlock]:
             for data in blocks:
                 yield CsvBlock(form, data, row, path.name)
                 empty = False
-                row += data.count(b"\n") + (not data.endswith(b"\n"))
+                row += data.count(b"\n")
             if empty:
                 yield CsvBlock(form, b"", 1, path.name)
         except BREAKS as error:

@@ -73,15 +73,16 @@ def curve_batches(
 
     Lists in one batch are all valid or all null, so that readers may flatten without losing their place.
     """
-    empty: Bools = np.isnan(values).all(axis=1) if len(values) else np.zeros(0, dtype=bool)
+    empty: Bools = np.asarray(np.isnan(values).all(axis=1), dtype=bool)
     if not empty.any():
         return [pa.RecordBatch.from_arrays([meters, days, pack(values), points, kwh, rows], schema=CURVE_SCHEMA)]
     batches = []
-    for choice in (~empty, empty):
+    for without in (False, True):
+        choice: Bools = np.equal(empty, without)
         if not choice.any():
             continue
         mask = pa.array(choice)
-        kw = pa.nulls(int(choice.sum()), CURVE_TYPE) if choice is empty else pack(values[choice])
+        kw = pa.nulls(int(choice.sum()), CURVE_TYPE) if without else pack(values[choice])
         columns = [meters.filter(mask), days.filter(mask), kw, points.filter(mask), kwh.filter(mask), rows.filter(mask)]
         batches.append(pa.RecordBatch.from_arrays(columns, schema=CURVE_SCHEMA))
     return batches

@@ -60,9 +60,8 @@ def plan_columns(mapping: Mapping, contract: TableContract, headers: Sequence[st
             continue
         column = mapping.columns.get(field.name)
         if column is None:
-            by_label = next(
-                (n for n in (field.name, field.zh, *field.aliases) if position(headers, n) is not None), None
-            )
+            names = (field.name, field.zh, *field.aliases)
+            by_label = next((n for n in names if position(headers, n) is not None), None)
             column = Column(column=by_label) if by_label else None
         else:
             for used in used_columns(column):
@@ -126,10 +125,10 @@ def _convert_one(frame: Frame, column: Column, field: Field, mapping: Mapping) -
 
 def _is_ready(source: pa.DataType, target: pa.DataType) -> bool:
     if pa.types.is_floating(target) or pa.types.is_integer(target):
-        return pa.types.is_integer(source) or (pa.types.is_floating(source) and pa.types.is_floating(target))
+        return bool(pa.types.is_integer(source)) or bool(pa.types.is_floating(source) and pa.types.is_floating(target))
     if pa.types.is_timestamp(target):
-        return pa.types.is_timestamp(source) and source.tz is not None
-    return bool(source == target) and not pa.types.is_string(target)
+        return bool(pa.types.is_timestamp(source) and source.tz is not None)
+    return bool(source == target and not pa.types.is_string(target))
 
 
 def _mapped(texts: pa.Array, values: dict[str, Any]) -> pa.Array:
@@ -156,9 +155,7 @@ def typed(texts: pa.Array, column: Column, kind: pa.DataType, mapping: Mapping) 
     if pa.types.is_boolean(kind):
         return v.flags(texts)
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        values, bad = (
-            v.with_units(texts, column.units, mapping.decimal) if column.units else v.numbers(texts, mapping.decimal)
-        )
+        values, bad = v.numbers(texts, mapping.decimal, column.units)
         if column.scale != 1.0:
             values = pc.multiply(values, column.scale)
         if pa.types.is_integer(kind):

@@ -22,6 +22,8 @@ class Rejects:
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, str, str, str]] = []
+        self.ignored = 0
+        """Rows that the mapping does not want."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -82,7 +84,7 @@ def as_text(column: pa.Array, codec: str) -> tuple[pa.Array, Bools]:
     bad: Bools = np.zeros(len(column), dtype=bool)
     if pa.types.is_binary(column.type):
         data = column.buffers()[2]
-        if codec.startswith("utf-8") or data is None or not _has_high_bytes(data):
+        if codec.startswith("utf-8") or data is None or not has_high_bytes(data):
             try:
                 return pc.utf8_trim_whitespace(column.cast(pa.string())), bad
             except pa.ArrowInvalid:
@@ -112,7 +114,8 @@ def as_text(column: pa.Array, codec: str) -> tuple[pa.Array, Bools]:
     return column.cast(pa.string()), bad
 
 
-def _has_high_bytes(data: pa.Buffer) -> bool:
+def has_high_bytes(data: pa.Buffer) -> bool:
+    """Is there a byte beyond ASCII?"""
     view = np.frombuffer(data, dtype=np.uint8)
     whole = len(view) // 8 * 8
     return bool((view[:whole].view(np.uint64) & np.uint64(0x8080808080808080)).any() or (view[whole:] & 0x80).any())

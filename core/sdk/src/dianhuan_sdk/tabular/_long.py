@@ -43,12 +43,12 @@ def long_batches(
             headers = block.headers
             if meter is None:
                 meter = _meter_column(mapping, contract, headers, origin)
-                for name in (curve.value, curve.time.column, curve.clock, *curve.keep):
+                for name in (curve.value, curve.time.column, curve.clock, *mapping.keep):
                     if name:
                         required_position(headers, name, origin)
                 if isinstance(curve.multiplier, Column) and curve.multiplier.column:
                     required_position(headers, curve.multiplier.column, origin)
-            frame = kept(block.careful(rejects), curve, origin)
+            frame = kept(block.careful(rejects), mapping, rejects, origin)
             _add_long(frame, mapping, contract, readings, meter, rejects, origin)
     except InputError as error:
         if meter is None:

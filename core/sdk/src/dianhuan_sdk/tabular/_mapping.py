@@ -79,7 +79,6 @@ class Curve(_Strict):
         clock: long: column of the clock time, or of the point's number from 1, where `time` holds the day only.
         value: long: column of the reading.
         interval_minutes: long, matrix: minutes between stamps; found by itself if None.
-        keep: only rows whose column holds one of these texts count, e.g. `{数据类型: ["1"]}`; others are ignored.
     """
 
     layout: Literal["wide", "long", "matrix", "contract"]
@@ -95,7 +94,6 @@ class Curve(_Strict):
     clock: str | None = None
     value: str | None = None
     interval_minutes: Literal[1, 5, 10, 15, 30, 60] | None = None
-    keep: dict[str, tuple[str, ...]] = {}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -126,8 +124,10 @@ class Mapping(_Strict):
         missing: texts that mean missing.
         columns: field → column name, or a `Column`.
         only: take only these fields; all that are found if empty.
+        keep: only rows whose column holds one of these texts count, e.g. `{数据类型: ["1"]}`; others are ignored.
         unique: rows that agree on these fields become one row, rows that agree on these but not on the others
             are refused.
+        only_new: rows whose key the register holds already are left as they are there.
         curve: for `load_curve`.
     """
 
@@ -144,7 +144,9 @@ class Mapping(_Strict):
     missing: tuple[str, ...] = DEFAULT_MISSING
     columns: dict[str, ColumnSpec] = {}
     only: tuple[str, ...] = ()
+    keep: dict[str, tuple[str, ...]] = {}
     unique: tuple[str, ...] = ()
+    only_new: bool = False
     curve: Curve | None = None
 
 

@@ -67,6 +67,9 @@ def find_points(headers: Sequence[str], curve: Curve | None, origin: str) -> Poi
         names = expand_names(curve.values)
         positions = [required_position(headers, name, origin) for name in names]
         _ensure_count(len(positions), origin)
+        if all(point_number(n) is not None for n in names):
+            # P97 beside P1 … P96 means that something is shifted.
+            _ensure_count(sum(point_number(h) is not None for h in headers), origin)
         if all(clock_minutes(n) is not None for n in names):
             return _by_clock(headers, positions, curve, origin)
         return Points(tuple(positions))

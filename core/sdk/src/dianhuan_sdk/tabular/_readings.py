@@ -56,7 +56,8 @@ class Readings:
         """A number for each meter name."""
         distinct = meters.dictionary_encode()
         own = [self._names.setdefault(name, len(self._names)) for name in distinct.dictionary.to_pylist()]
-        return np.asarray(own, dtype=np.int32)[distinct.indices.to_numpy(zero_copy_only=False)]
+        codes: Codes = np.asarray(own, dtype=np.int32)[distinct.indices.to_numpy(zero_copy_only=False)]
+        return codes
 
     def add(self, codes: Codes, seconds: IntArray, absolute: Bools, values: Doubles, rows: IntArray) -> None:
         """Readings: stamps are seconds of the epoch where `absolute`, else of the wall clock."""
@@ -172,9 +173,9 @@ def _slots(part: _Part, minutes: IntArray, at: IntArray, count: int, zone: Any) 
     slot = local_seconds(quarter * _QUARTER, zone) % DAY_SECONDS // _QUARTER
     cell = at * POINTS_PER_DAY + slot
     size = count * POINTS_PER_DAY
-    total = np.bincount(cell, weights=value, minlength=size)
+    total: Doubles = np.bincount(cell, weights=value, minlength=size).astype(np.float64)
     total[np.bincount(cell, minlength=size) == 0] = np.nan
-    return np.asarray(total.reshape(count, POINTS_PER_DAY))
+    return total.reshape(count, POINTS_PER_DAY)
 
 
 def _steps(part: _Part, common: int, meters: int) -> IntArray:

@@ -29,14 +29,15 @@ class Sieve:
         self.good &= ~bad
 
 
-def kept(frame: Frame, curve: Curve | None, origin: str) -> Frame:
-    """The rows that `curve.keep` wants; the rest is ignored."""
+def kept(frame: Frame, mapping: Mapping, rejects: Rejects, origin: str) -> Frame:
+    """The rows that `keep` wants; the rest is ignored and counted."""
     keep: Bools = np.ones(len(frame.rows), dtype=bool)
-    for name, texts in (curve.keep if curve is not None else {}).items():
+    for name, texts in mapping.keep.items():
         found, _ = frame.text(required_position(frame.headers, name, origin))
         keep &= v.to_bools(pc.is_in(found, value_set=pa.array(list(texts), pa.string())))
     if keep.all():
         return frame
+    rejects.ignored += int((~keep).sum())
     columns = {at: column.filter(pa.array(keep)) for at, column in frame.columns.items()}
     return Frame(frame.headers, columns, frame.rows[keep], frame.codec)
 

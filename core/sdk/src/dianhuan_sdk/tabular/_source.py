@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from dianhuan_sdk.errors import InputError
 from dianhuan_sdk.tabular._mapping import Mapping
@@ -107,7 +107,7 @@ def open_bytes(path: Path, mapping: Mapping) -> Iterator[IO[bytes]]:
             yield raw
         elif how == "gz":
             with gzip.open(raw) as unpacked:
-                yield unpacked
+                yield cast(IO[bytes], unpacked)
         else:
             try:
                 archive = zipfile.ZipFile(raw)

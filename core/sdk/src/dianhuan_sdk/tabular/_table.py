@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from dianhuan_sdk.batches import ROW_COLUMN
 from dianhuan_sdk.contracts import TableContract
-from dianhuan_sdk.tabular._fields import convert, ensure_required, plan_columns
+from dianhuan_sdk.tabular._fields import convert, ensure_required, plan_columns, required_position
 from dianhuan_sdk.tabular._frame import Bools, Frame, Rejects
 from dianhuan_sdk.tabular._mapping import Mapping
+from dianhuan_sdk.tabular._sieve import kept
 
 
 def table_batches(
@@ -25,11 +26,14 @@ def table_batches(
         InputError: the header lacks a column that the mapping names or the contract requires.
     """
     plan = None
-    kept: list[pa.RecordBatch] = []
+    gathered: list[pa.RecordBatch] = []
     for frame in frames:
         if plan is None:
             plan = plan_columns(mapping, contract, frame.headers, origin)
             ensure_required(plan, contract, frame.headers, origin)
+            for name in mapping.keep:
+                required_position(frame.headers, name, origin)
+        frame = kept(frame, mapping, rejects, origin)
         arrays = {}
         good: Bools = np.ones(len(frame.rows), dtype=bool)
         for name, column in plan.items():
@@ -44,11 +48,11 @@ def table_batches(
         if not good.all():
             batch = batch.filter(pa.array(good))
         if mapping.unique:
-            kept.append(batch)
+            gathered.append(batch)
         else:
             yield batch
-    if kept:
-        yield _unique(pa.Table.from_batches(kept).combine_chunks(), mapping.unique, rejects)
+    if gathered:
+        yield _unique(pa.Table.from_batches(gathered).combine_chunks(), mapping.unique, rejects)
 
 
 def _kind(kind: pa.DataType) -> str:

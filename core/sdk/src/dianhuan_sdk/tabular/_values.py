@@ -6,7 +6,7 @@ Dates and times repeat from row to row, so each distinct text is parsed once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -64,22 +64,29 @@ def to_bools(answer: pa.Array) -> Bools:
     return np.asarray(pc.fill_null(answer, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def numbers(texts: pa.Array, decimal: str = ".") -> Converted:
-    """Decimal texts as float64; `1,234.5` is read, `1,5` only where the decimal mark is a comma."""
+def numbers(texts: pa.Array, decimal: str = ".", units: Mapping[str, float] | None = None) -> Converted:
+    """Decimal texts as float64.
+
+    Args:
+        texts: `1,234.5` is read; `1,5` only where the decimal mark is a comma.
+        decimal: decimal mark.
+        units: unit suffix → factor; a bare number counts as it stands.
+    """
+    if units:
+        return _with_units(texts, units, decimal)
     if decimal == ",":
         texts = pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
     good = to_bools(pc.match_substring_regex(texts, NUMBER))
     valid = to_bools(pc.is_valid(texts))
     if not good[valid].all():
-        grouped = pc.and_(pc.match_substring_regex(texts, GROUPED), pa.array(~good))
-        texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), texts)
-        good |= to_bools(grouped)
+        grouped = to_bools(pc.match_substring_regex(texts, GROUPED)) & ~good
+        texts = pc.if_else(pa.array(grouped), pc.replace_substring(texts, ",", ""), texts)
+        good |= grouped
     values = pc.if_else(pa.array(good), texts, pa.scalar(None, pa.string())).cast(pa.float64())
     return values, valid & ~good
 
 
-def with_units(texts: pa.Array, units: dict[str, float], decimal: str) -> Converted:
-    """Numbers with a unit suffix; a bare number counts as it stands."""
+def _with_units(texts: pa.Array, units: Mapping[str, float], decimal: str) -> Converted:
     lower = {unit.lower(): factor for unit, factor in units.items()}
     suffix = pc.utf8_lower(pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"^[+-]?[\d.,]+", "")))
     plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"[^\d.,]*$", ""))

@@ -48,6 +48,7 @@ def wide_batches(
             trial = Rejects()
             batches = _convert(frame, plan, trial)
             if not len(trial):
+                rejects.ignored += trial.ignored
                 yield from batches
                 continue
         # Something in this block is wrong: read it again with all columns, so that bad rows can be shown whole.
@@ -63,10 +64,9 @@ def _plan(headers: Sequence[str], mapping: Mapping, contract: TableContract, ori
     if points is None and "kwh" not in columns:
         required_position(headers, "P1", origin)
     names = [name for column in columns.values() for name in used_columns(column)]
-    if mapping.curve is not None:
-        names += mapping.curve.keep
-        if isinstance(mapping.curve.multiplier, Column):
-            names += used_columns(mapping.curve.multiplier)
+    names += mapping.keep
+    if mapping.curve is not None and isinstance(mapping.curve.multiplier, Column):
+        names += used_columns(mapping.curve.multiplier)
     types: dict[int, pa.DataType] = {required_position(headers, name, origin): pa.binary() for name in names}
     if points is not None:
         types |= dict.fromkeys(points.positions, pa.float32())
@@ -75,7 +75,7 @@ def _plan(headers: Sequence[str], mapping: Mapping, contract: TableContract, ori
 
 def _convert(frame: Frame, plan: _Plan, rejects: Rejects) -> list[pa.RecordBatch]:
     curve = plan.mapping.curve
-    frame = kept(frame, curve, plan.origin)
+    frame = kept(frame, plan.mapping, rejects, plan.origin)
     sieve = Sieve(frame, rejects)
     arrays: dict[str, pa.Array] = {}
     for name, column in plan.columns.items():
