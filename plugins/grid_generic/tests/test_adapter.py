@@ -156,13 +156,6 @@ def test_one_unreadable_file_is_an_error(context, drain, tmp_path: Path) -> None
         drain(SPEC.factory(context(SPEC.file_config("load_curve", path, None))), "load_curve")  # type: ignore[misc]
 
 
-def test_corrections_say_so(context, drain, tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text(wide([("M1", "2026-01-05", 1.0)]), "utf-8")
-    config = GenericConfig.model_validate({"streams": {"load_curve": {"file": path, "correction": True}}})
-    assert batches(drain(SPEC.factory(context(config)), "load_curve"))[0].correction
-
-
 async def test_check_and_discover(context, tmp_path: Path) -> None:
     def adapter(stream: dict[str, Any], table: str = "load_curve") -> Any:
         return SPEC.factory(context(GenericConfig.model_validate({"streams": {table: stream}})))

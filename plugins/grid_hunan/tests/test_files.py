@@ -66,8 +66,10 @@ async def test_streams(context, tmp_path: Path) -> None:
 def test_archive(context, drain, put) -> None:
     items = file_items(context, drain, "archive", put("archive_20260105.csv", *GOOD))
     assert rejects(items) == []
+    plant = {"entity_id": USCC, "uscc": USCC, "name": "甲厂", "division": "430202", "industry": "C3110"}
     assert rows(items, "entity") == [
-        {"entity_id": USCC, "uscc": USCC, "name": "甲厂", "division": "430202", "industry": "C3110", "_row": 1},
+        {**plant, "_row": 1},
+        {**plant, "_row": 2},
         {"entity_id": "HN-1002", "uscc": None, "name": "乙店", "division": "430203", "industry": "F5211", "_row": 3},
         {"entity_id": "HN-1003", "uscc": None, "name": "丙村", "division": "430223", "industry": "A0111", "_row": 4},
     ]
@@ -103,11 +105,17 @@ def test_one_bad_row_of_an_account_leaves_the_others(context, drain, put) -> Non
     ]
 
 
-def test_entities_that_clash_are_refused(context, drain, put) -> None:
+def test_name_variants_of_an_enterprise_are_left_to_the_register(context, drain, put) -> None:
     lines = [*GOOD, GOOD[1].replace("甲厂", "甲厂(老厂)").replace("MP2", "MP6")]
     items = file_items(context, drain, "archive", put("archive_20260105.csv", *lines))
-    assert [r["entity_id"] for r in rows(items, "entity")] == ["HN-1002", "HN-1003"]
-    assert [(r["row"], r["code"]) for r in rejects(items)] == [(1, "clash"), (5, "clash")]
+    entities = [i for i in items if isinstance(i, Batch) and i.table == "entity"]
+    assert all(b.only_new for b in entities)
+    assert [r["name"] for r in rows(items, "entity") if r["entity_id"] not in ("HN-1002", "HN-1003")] == [
+        "甲厂",
+        "甲厂",
+        "甲厂(老厂)",
+    ]
+    assert rejects(items) == []
     assert len(rows(items, "metering_point")) == 5
 
 
@@ -127,7 +135,6 @@ def test_curves_are_multiplied_and_other_data_types_counted(context, drain, put,
     assert second["kw"] == [None, None, *[0.0] * 94]
     assert rejects(items) == []
     assert items[-1].stats["ignored"] == 2
-    assert not items[0].correction
 
 
 def values_times(values: list[float], factor: float) -> list[float]:
@@ -181,7 +188,6 @@ def test_corrections(context, drain, put, curve_line) -> None:
     path = put("correct_20260108.csv", curve_line("MP1", day="2026-01-05"), curve_line("MP1", day="2026-01-06"))
     adapter = folder_adapter(context, path.parent)
     items = drain(adapter, "correction")
-    assert items[0].correction
     assert [str(r["day"]) for r in rows(items, "load_curve")] == ["2026-01-05", "2026-01-06"]
     window = Window(date(2026, 1, 6), date(2026, 1, 7))
     assert [str(r["day"]) for r in rows(drain(adapter, "correction", window=window), "load_curve")] == ["2026-01-06"]

@@ -48,9 +48,10 @@ ENTITIES = {
 DISPATCHED = ("E-A1", "E-B1", "E-OUT")
 
 
-def _register(table: str, rows: list[dict[str, Any]]) -> RegisterRows:
-    contract = TABLES[table]
-    return RegisterRows(contract, pa.Table.from_pylist(rows, schema=contract.schema), tuple(contract.schema.names))
+def _register(name: str, rows: list[dict[str, Any]]) -> RegisterRows:
+    contract = TABLES[name]
+    full = [{f.name: row.get(f.name) for f in contract.fields} for row in rows]
+    return RegisterRows(contract, pa.Table.from_pylist(full, schema=contract.schema))
 
 
 def _fill(hub: Hub) -> None:

@@ -13,7 +13,7 @@ from anyio import to_thread
 from dianhuan_hub.api._access import Right
 from dianhuan_hub.api._filters import Conditions
 from dianhuan_hub.api._reader import Reader
-from dianhuan_hub.store import read_stream
+from dianhuan_hub.store import Query, read_page, read_stream
 from dianhuan_sdk import InputError
 
 if TYPE_CHECKING:
@@ -64,9 +64,24 @@ async def arrow_stream(
         if not _DIVISION.fullmatch(code):
             raise InputError(f"division: {code[:40]!r}", expected="digits of GB/T 2260, e.g. 430202 or 4302")
     query = reader.query(table, Conditions(start=start, end=end, division=division))
+    if table == "load_curve":
+        await _hot_only(reader, start, end)
     await reader.audit(f"stream {table}", f"{start or ''} … {end or ''}", ", ".join(division or ()))
     batches = await reader.run(read_stream, reader.hub.store.engine, query)
     return _in_threads(_ipc(batches))
+
+
+async def _hot_only(reader: Reader, start: date | None, end: date | None) -> None:
+    # A stream that silently left out the days of the cold tier would look like missing data.
+    sealed = await reader.run(
+        read_page, reader.hub.store.engine, Query("cold_day", start=start, end=end), order=[("day", True)], limit=1
+    )
+    if sealed.rows:
+        raise InputError(
+            f"{sealed.rows[0]['day']} is sealed in a column file, which this stream does not read",
+            expected=f"start after {sealed.rows[0]['day']}",
+            hint="read the Parquet files of the cold tier for older days",
+        )
 
 
 async def _in_threads(pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from dianhuan_devices._batches import channel_batch, channel_row, reading_batch
 from dianhuan_devices.mqtt._mapping import TopicRule
