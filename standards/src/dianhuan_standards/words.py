@@ -21,6 +21,7 @@ REASONS: Mapping[str, Text] = MappingProxyType(
         "contradiction": Text("与其他列矛盾", "the value contradicts another column"),
         "no_content": Text("曲线与日电量均为空", "neither a curve nor a daily energy is given"),
         "not_a_number": Text("含有 NaN,缺测点应为空值", "the curve holds NaN where a missing point should be null"),
+        "not_finite": Text("数值为无穷或 NaN", "the value is infinite or NaN"),
         "absurd_value": Text("数值明显不合理,请核对单位与倍率", "the value is absurd: check unit and multiplier"),
         "unreadable_value": Text("无法按该列类型读取", "the text cannot be read as the column's type"),
         "wrong_columns": Text("该行列数与表头不符", "the row has more or fewer columns than the header"),
