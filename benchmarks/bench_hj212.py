@@ -1,6 +1,6 @@
 """Frames of HJ 212 a second on one core: our codec beside a table CRC with a regular-expression parser.
 
-    python benchmarks/bench_hj212.py [--frames 20000] [--rounds 7]
+    python -m benchmarks hj212 [--frames 20000] [--rounds 7] [--quick]
 
 The frames are 370 bytes long with ten readings and their flags, all different in time and values. `CRC only` is the
 framing and check sum alone; `parsed` gives numbers, flags, instants and deviations; `to Arrow rows` adds
@@ -11,8 +11,6 @@ byte for the CRC and a regular expression with `float` for the items. No HJ 212 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import random
 import re
 import statistics
@@ -20,6 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from benchmarks._report import write
 from dianhuan_devices.hj212 import Hj212Codec, Hj212Config, Hj212Frame, Sm4, crc16, encode_segment
 from dianhuan_devices.hj212._crc import walk
 from dianhuan_devices.hj212._framing import Cut, Cutter
@@ -92,7 +91,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--frames", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--quick", action="store_true", help="2,000 frames, three rounds")
     chosen = options.parse_args()
+    if chosen.quick:
+        chosen.frames, chosen.rounds = 2_000, 3
     plain = frames(chosen.frames, None)
     sealed = frames(chosen.frames, Sm4(bytes.fromhex(KEY)))
     streams = {"plain": b"".join(plain), "sealed": b"".join(sealed)}
@@ -145,8 +147,6 @@ def main() -> None:
     ]
     print(f"HJ 212, {SIZE}-byte frames with ten readings: frames/s on one core")
     print(f"{chosen.rounds} runs over {chosen.frames} frames each")
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, load {load}")
     for name, run in runs:
         assert run() == chosen.frames, name  # warm-up, and every frame must come through
     # Rounds go over all variants in turn, so that other work on the machine disturbs all of them alike.
@@ -156,9 +156,14 @@ def main() -> None:
             measured[name].append(once(run))
     base = statistics.median(measured[runs[0][0]])
     print(f"{'':34s} {'median':>10s} {'best':>10s}  ratio of medians")
+    facts = {}
     for name, rates in measured.items():
         median = statistics.median(rates)
+        facts[name] = {"median": round(median), "best": round(max(rates)), "ratio": round(median / base, 2)}
         print(f"{name:34s} {median:10,.0f} {max(rates):10,.0f} {median / base:6.2f}")
+    aims = {"parsed, one frame a read": 75_000, "encrypted, one frame a read": 45_000}
+    met = {name: facts[name]["median"] >= aim for name, aim in aims.items()}
+    write("hj212", {"frames": chosen.frames, "rounds": chosen.rounds, "frames_per_s": facts, "aims": aims, "met": met})
 
 
 if __name__ == "__main__":

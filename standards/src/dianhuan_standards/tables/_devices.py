@@ -102,7 +102,7 @@ READING = TableContract(
         Field("resent", FLAG, "补传", "true where the device sent it again or it was fetched after a gap"),
     ),
     rules=(
-        Rule("no_content", ("value",), _some_content, "a value or a text is given"),
+        Rule("nothing_given", ("value", "text"), _some_content, "a value or a text is given"),
         Rule("not_finite", ("value",), _finite, "value is a finite number"),
     ),
 )

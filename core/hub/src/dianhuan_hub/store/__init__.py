@@ -19,6 +19,7 @@ from dianhuan_hub.store._reads import (
     Page,
     Query,
     columns_of,
+    newest_day,
     read_count,
     read_groups,
     read_page,

@@ -306,6 +306,11 @@ def read_count(engine: Engine, query: Query) -> int:
     return int(row[0]) if row else 0
 
 
+def newest_day(engine: Engine) -> date | None:
+    """The last day of which there are curves, or None in an empty city."""
+    return _last_day(engine, "feature_day")
+
+
 def read_groups(engine: Engine, query: Query, by: str) -> list[tuple[str | None, int]]:
     """Counts by a column of the table, or by `division` or `industry` of the enterprise, largest first."""
     source, values = query.sql()
