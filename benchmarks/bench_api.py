@@ -62,7 +62,7 @@ def fill(hub: Hub, warnings: int) -> None:
     }
     table = pa.table([columns.get(f.name, pa.nulls(ENTITIES, f.type)) for f in contract.fields], schema=contract.schema)
     info = LoadInfo("bench", "1", "entity", "bench", "", "", datetime.now(UTC))
-    hub.store.commit(Unit(info, registers=[RegisterRows(contract, table)]))
+    hub.store.commit(Unit(info, registers=[RegisterRows(contract, table, tuple(table.column_names))]))
     per_day = -(-warnings // DAYS)
     kind = TABLES["warning"].schema
 

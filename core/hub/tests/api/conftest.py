@@ -51,7 +51,7 @@ DISPATCHED = ("E-A1", "E-B1", "E-OUT")
 def _register(name: str, rows: list[dict[str, Any]]) -> RegisterRows:
     contract = TABLES[name]
     full = [{f.name: row.get(f.name) for f in contract.fields} for row in rows]
-    return RegisterRows(contract, pa.Table.from_pylist(full, schema=contract.schema))
+    return RegisterRows(contract, pa.Table.from_pylist(full, schema=contract.schema), tuple(contract.schema.names))
 
 
 def _fill(hub: Hub) -> None:

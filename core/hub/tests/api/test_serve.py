@@ -40,7 +40,14 @@ def folder(tmp_path: Path) -> Path:
     with open_hub(load_config(tmp_path, {})) as hub:
         info = LoadInfo("t", "1", "entity", "s", "", "", hub.clock.now())
         hub.store.commit(
-            Unit(info, registers=[RegisterRows(contract, pa.Table.from_pylist(rows, schema=contract.schema))])
+            Unit(
+                info,
+                registers=[
+                    RegisterRows(
+                        contract, pa.Table.from_pylist(rows, schema=contract.schema), tuple(contract.schema.names)
+                    )
+                ],
+            )
         )
     return tmp_path
 
