@@ -1,0 +1,80 @@
+"""The trust core: pure functions of bytes, without I/O and with no clock but the one handed in."""
+
+from dianhuan_federation.core._dsse import Envelope, open_envelope, pae, seal
+from dianhuan_federation.core._json import MAX_INTEGER, canonical, parse
+from dianhuan_federation.core._merkle import (
+    EMPTY_ROOT,
+    Frontier,
+    consistency_proof,
+    inclusion_proof,
+    is_consistent,
+    is_included,
+    leaf_hash,
+    node_hash,
+    nodes_of,
+    tree_root,
+)
+from dianhuan_federation.core._rows import (
+    AbsenceProof,
+    RowProof,
+    Rows,
+    decode_rows,
+    encode_rows,
+    lines_of,
+    prove_absence,
+    prove_row,
+    row_root,
+)
+from dianhuan_federation.core._schema import Column, RowSchema, Schemas
+from dianhuan_federation.core._standard import OUTCOME_ROWS, STANDARD_SCHEMAS, STATISTIC_ROWS, WARNING_ROWS
+from dianhuan_federation.core._suites import Ed25519, Ed25519Signer, PublicKey, Signer, Suite, Suites, key_id
+from dianhuan_federation.core._verdicts import ACCEPTED, Code, Refused, State, Step, Verdict
+
+__all__ = [
+    "ACCEPTED",
+    "EMPTY_ROOT",
+    "MAX_INTEGER",
+    "OUTCOME_ROWS",
+    "STANDARD_SCHEMAS",
+    "STATISTIC_ROWS",
+    "WARNING_ROWS",
+    "AbsenceProof",
+    "Code",
+    "Column",
+    "Ed25519",
+    "Ed25519Signer",
+    "Envelope",
+    "Frontier",
+    "PublicKey",
+    "Refused",
+    "RowProof",
+    "RowSchema",
+    "Rows",
+    "Schemas",
+    "Signer",
+    "State",
+    "Step",
+    "Suite",
+    "Suites",
+    "Verdict",
+    "canonical",
+    "consistency_proof",
+    "decode_rows",
+    "encode_rows",
+    "inclusion_proof",
+    "is_consistent",
+    "is_included",
+    "key_id",
+    "leaf_hash",
+    "lines_of",
+    "node_hash",
+    "nodes_of",
+    "open_envelope",
+    "pae",
+    "parse",
+    "prove_absence",
+    "prove_row",
+    "row_root",
+    "seal",
+    "tree_root",
+]
