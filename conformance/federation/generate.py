@@ -10,17 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from dianhuan_federation.core import (
+    COSIGNATURE,
+    ED25519,
     WARNING_ROWS,
+    Checkpoint,
     Ed25519,
     Ed25519Signer,
     canonical,
+    consistency_proof,
+    cosign,
+    cosigned_at,
     decode_rows,
     encode_rows,
+    format_note,
+    inclusion_proof,
     key_id,
+    leaf_hash,
+    nodes_of,
+    note_key,
     open_envelope,
     parse,
+    parse_checkpoint,
     row_root,
     seal,
+    sign_note,
+    tree_root,
 )
 from dianhuan_sdk import InputError
 
@@ -158,6 +172,65 @@ def row_cases() -> Iterator[dict[str, Any]]:
         yield {"name": name, "payload": b64(payload), "rows": count, "row_root": root.hex(), "accepted": accepted}
 
 
+def merkle() -> dict[str, Any]:
+    """Roots and proofs."""
+    leaves = [leaf_hash(f"entry {i}".encode()) for i in range(65_537)]
+    sizes = [*range(17), 255, 256, 257, 65_535, 65_536, 65_537]
+    roots = {size: tree_root(leaves[:size]) for size in sizes}
+    inclusion, consistency = [], []
+    for size in (1, 2, 7, 16, 257, 65_537):
+        nodes = nodes_of(leaves[:size])
+        for index in sorted({0, size // 2, size - 1}):
+            path = inclusion_proof(nodes, index, size)
+            for holds, leaf in ((True, leaves[index]), (False, leaf_hash(b"other"))):
+                case = {"size": size, "index": index, "leaf": b64(leaf), "path": [b64(p) for p in path]}
+                inclusion.append({**case, "root": b64(roots[size]), "holds": holds})
+        for old in (o for o in sizes if 0 < o <= size):
+            proof = [b64(p) for p in consistency_proof(nodes, old, size)]
+            for holds, root in ((True, roots[old]), (False, leaf_hash(b"fork"))):
+                case = {"old": old, "old_root": b64(root), "new": size, "new_root": b64(roots[size])}
+                consistency.append({**case, "proof": proof, "holds": holds})
+    return {
+        "roots": {str(size): b64(root) for size, root in roots.items()},
+        "inclusion": inclusion,
+        "consistency": consistency,
+    }
+
+
+def notes() -> dict[str, Any]:
+    """Checkpoints, plain and cosigned."""
+    origin = "fed.example/430200/r1"
+    log = note_key(origin, ED25519, signer("log").public)
+    witness = note_key("prov.example/w43", COSIGNATURE, signer("w43").public)
+    root = leaf_hash(b"x")
+    text = Checkpoint(origin, 3, root).text
+    by_log = sign_note(text, origin, signer("log"))
+    by_witness = cosign(text, witness.name, signer("w43"), 1_800_000_000)
+    late = type(by_witness)(witness.name, by_witness.key_id, bytes(8) + by_witness.signature[8:])
+    stranger = sign_note(text, "stranger", signer("stranger"))
+    extended = text + b"extension\n"
+    contents = {
+        "plain": format_note(text, [by_log]),
+        "cosigned": format_note(text, [by_log, by_witness]),
+        "a stranger's signature too": format_note(text, [stranger, by_log]),
+        "a stranger's signature only": format_note(text, [stranger]),
+        "another time": format_note(text, [by_log, late]),
+        "another size": format_note(text.replace(b"\n3\n", b"\n4\n"), [by_log]),
+        "a leading zero": format_note(t := text.replace(b"\n3\n", b"\n03\n"), [sign_note(t, origin, signer("log"))]),
+        "an extension line": format_note(extended, [sign_note(extended, origin, signer("log"))]),
+        "carriage returns": format_note(text, [by_log]).replace(b"\n", b"\r\n"),
+    }
+    cases = []
+    for name, data in contents.items():
+        try:
+            _, note = parse_checkpoint(data)
+            verifies, time = note.signed_by(log), cosigned_at(note, witness)
+        except InputError:
+            verifies, time = False, None
+        cases.append({"name": name, "checkpoint": b64(data), "verifies": verifies, "witnessed_at": time})
+    return {"log": log.vkey, "witness": witness.vkey, "cases": cases}
+
+
 def vectors() -> dict[str, dict[str, Any]]:
     """File name → content."""
     schema = {
@@ -171,6 +244,8 @@ def vectors() -> dict[str, dict[str, Any]]:
         "keys.json": {"cases": list(key_cases())},
         "dsse.json": {"cases": list(dsse_cases())},
         "rows.json": {"schema": schema, "cases": list(row_cases())},
+        "merkle.json": merkle(),
+        "notes.json": notes(),
     }
 
 

@@ -32,6 +32,7 @@ ACCEPTED: dict[str, tuple[str, set[str]]] = {
     "keys.json": ("accepted", {"ordinary"}),
     "dsse.json": ("verifies", {"two signatures", "unknown fields"}),
     "rows.json": ("accepted", {"two rows", "no rows"}),
+    "notes.json": ("verifies", {"plain", "cosigned", "a stranger's signature too"}),
 }
 
 

@@ -1,10 +1,12 @@
 """The trust core: pure functions of bytes, without I/O and with no clock but the one handed in."""
 
+from dianhuan_federation.core._checkpoint import Checkpoint, cosign, cosigned_at, parse_checkpoint
 from dianhuan_federation.core._dsse import Envelope, open_envelope, pae, seal
 from dianhuan_federation.core._json import MAX_INTEGER, canonical, parse
 from dianhuan_federation.core._merkle import (
     EMPTY_ROOT,
     Frontier,
+    Nodes,
     consistency_proof,
     inclusion_proof,
     is_consistent,
@@ -12,8 +14,22 @@ from dianhuan_federation.core._merkle import (
     leaf_hash,
     node_hash,
     nodes_of,
+    root_from_inclusion,
     tree_root,
 )
+from dianhuan_federation.core._notes import (
+    COSIGNATURE,
+    ED25519,
+    Note,
+    NoteKey,
+    NoteSignature,
+    format_note,
+    note_key,
+    parse_note,
+    parse_vkey,
+    sign_note,
+)
+from dianhuan_federation.core._proofs import LogProof, parse_proof
 from dianhuan_federation.core._rows import (
     AbsenceProof,
     RowProof,
@@ -28,10 +44,21 @@ from dianhuan_federation.core._rows import (
 from dianhuan_federation.core._schema import Column, RowSchema, Schemas
 from dianhuan_federation.core._standard import OUTCOME_ROWS, STANDARD_SCHEMAS, STATISTIC_ROWS, WARNING_ROWS
 from dianhuan_federation.core._suites import Ed25519, Ed25519Signer, PublicKey, Signer, Suite, Suites, key_id
+from dianhuan_federation.core._tiles import (
+    Tile,
+    bundles_of,
+    frontier_from_nodes,
+    nodes_from_tiles,
+    pack_entries,
+    tiles_of,
+    unpack_entries,
+)
 from dianhuan_federation.core._verdicts import ACCEPTED, Code, Refused, State, Step, Verdict
 
 __all__ = [
     "ACCEPTED",
+    "COSIGNATURE",
+    "ED25519",
     "EMPTY_ROOT",
     "MAX_INTEGER",
     "OUTCOME_ROWS",
@@ -39,12 +66,18 @@ __all__ = [
     "STATISTIC_ROWS",
     "WARNING_ROWS",
     "AbsenceProof",
+    "Checkpoint",
     "Code",
     "Column",
     "Ed25519",
     "Ed25519Signer",
     "Envelope",
     "Frontier",
+    "LogProof",
+    "Nodes",
+    "Note",
+    "NoteKey",
+    "NoteSignature",
     "PublicKey",
     "Refused",
     "RowProof",
@@ -56,11 +89,17 @@ __all__ = [
     "Step",
     "Suite",
     "Suites",
+    "Tile",
     "Verdict",
+    "bundles_of",
     "canonical",
     "consistency_proof",
+    "cosign",
+    "cosigned_at",
     "decode_rows",
     "encode_rows",
+    "format_note",
+    "frontier_from_nodes",
     "inclusion_proof",
     "is_consistent",
     "is_included",
@@ -68,13 +107,24 @@ __all__ = [
     "leaf_hash",
     "lines_of",
     "node_hash",
+    "nodes_from_tiles",
     "nodes_of",
+    "note_key",
     "open_envelope",
+    "pack_entries",
     "pae",
     "parse",
+    "parse_checkpoint",
+    "parse_note",
+    "parse_proof",
+    "parse_vkey",
     "prove_absence",
     "prove_row",
+    "root_from_inclusion",
     "row_root",
     "seal",
+    "sign_note",
+    "tiles_of",
     "tree_root",
+    "unpack_entries",
 ]
