@@ -1,39 +1,60 @@
-"""Keys and rows that the tests share; every key comes from a fixed seed."""
+"""The small federation of `conformance/federation`, which the tests and the published vectors share."""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
-from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from dianhuan_federation.core import Ed25519Signer
 
+VECTORS = Path(__file__).parents[2] / "conformance" / "federation"
+
+
+def load(name: str) -> ModuleType:
+    """A module of the conformance folder, which is no package."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, VECTORS / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
 
 @pytest.fixture(scope="session")
-def signer() -> Callable[[str], Ed25519Signer]:
+def vectors() -> Path:
+    """The folder of published vectors."""
+    return VECTORS
+
+
+@pytest.fixture(scope="session")
+def world() -> ModuleType:
+    """Builders of trust repositories, logs and submissions with fixed keys and times."""
+    return load("conformance_world")
+
+
+@pytest.fixture(scope="session")
+def generator(world: ModuleType) -> ModuleType:
+    """The script that writes the vectors."""
+    return load("conformance_generate")
+
+
+@pytest.fixture(scope="session")
+def signer(world: ModuleType) -> Callable[[str], Ed25519Signer]:
     """An Ed25519 signer by name, the same in every run."""
-    return lambda name: Ed25519Signer(sha256(f"test key {name}".encode()).digest())
+    make: Callable[[str], Ed25519Signer] = world.signer
+    return make
 
 
-@pytest.fixture
-def warning_row() -> Callable[..., dict[str, Any]]:
+@pytest.fixture(scope="session")
+def warning_row(world: ModuleType) -> Callable[..., dict[str, Any]]:
     """A valid row of the warning schema; keyword arguments replace columns."""
-
-    def make(number: int = 1, **changes: Any) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "record_id": f"w-{number:06d}",
-            "enterprise": "91430100MA4L16JK8X",
-            "enterprise_name": "湘江化工有限公司",
-            "division": "430200",
-            "industry": "C2614",
-            "day": "2026-11-23",
-            "model_id": "m05-night-only",
-            "model_version": "1.2",
-            "score": f"0.{number % 10000:04d}",
-            "raised_at": "2026-11-24T06:30:00Z",
-        }
-        return {**row, **changes}
-
+    make: Callable[..., dict[str, Any]] = world.warning_row
     return make

@@ -210,3 +210,23 @@ class Frontier:
         for part in reversed(self.hashes[:-1]):
             root = node_hash(part, root)
         return root
+
+    def nodes_with(self, leaves: Sequence[bytes]) -> Nodes:
+        """Nodes of this tree with leaf hashes appended: those that proofs about the appended part need."""
+        known: dict[tuple[int, int], bytes] = {}
+        start, parts = 0, iter(self.hashes)
+        for level in range(self.size.bit_length() - 1, -1, -1):
+            if self.size >> level & 1:
+                known[level, start >> level] = next(parts)
+                start += 1 << level
+
+        def node(level: int, index: int) -> bytes:
+            if (level, index) not in known:
+                known[level, index] = (
+                    node_hash(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
+                    if level
+                    else leaves[index - self.size]
+                )
+            return known[level, index]
+
+        return node

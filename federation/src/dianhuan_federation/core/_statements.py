@@ -78,8 +78,9 @@ class Inputs(_Strict, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What every predicate carries: its place in its stream. Further fields are another kind's business."""
+    """What every predicate carries: its log and its place in a stream. Further fields are another kind's business."""
 
+    origin: Name
     stream: Name
     stream_seq: Count
     prev_statement_digest: Hex32 | None
@@ -173,7 +174,7 @@ class Grant(_Predicate, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Dispute(_Predicate, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A party contests another origin's statement; it stands in the disputer's log and changes nothing there."""
 
-    origin: Name
+    disputed: Name
     target: Target
     reason: Text
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ from dianhuan_federation.core import (
     WARNING_ROWS,
     Checkpoint,
     Ed25519,
-    Ed25519Signer,
     canonical,
     consistency_proof,
     cosign,
@@ -38,19 +35,11 @@ from dianhuan_federation.core import (
 )
 from dianhuan_sdk import InputError
 
+from conformance_world import b64, signer, warning_row  # isort: skip
+
 HERE = Path(__file__).parent
 P = 2**255 - 19
 ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
-
-
-def b64(data: bytes) -> str:
-    """Base64 text."""
-    return base64.b64encode(data).decode()
-
-
-def signer(name: str) -> Ed25519Signer:
-    """The signer of that name, as the tests use it."""
-    return Ed25519Signer(sha256(f"test key {name}".encode()).digest())
 
 
 def canonical_cases() -> Iterator[dict[str, Any]]:
@@ -130,21 +119,7 @@ def dsse_cases() -> Iterator[dict[str, Any]]:
 
 def row_cases() -> Iterator[dict[str, Any]]:
     """Payloads of the warning schema."""
-    rows = [
-        {
-            "record_id": f"w-{number:06d}",
-            "enterprise": "91430100MA4L16JK8X",
-            "enterprise_name": "湘江化工有限公司",
-            "division": "430200",
-            "industry": "C2614",
-            "day": "2026-11-23",
-            "model_id": "m05-night-only",
-            "model_version": "1.2",
-            "score": "0.9312",
-            "raised_at": "2026-11-24T06:30:00Z",
-        }
-        for number in (1, 2)
-    ]
+    rows = [warning_row(number, score="0.9312") for number in (1, 2)]
     good = encode_rows(WARNING_ROWS, rows).payload
     variants = {
         "two rows": good,
