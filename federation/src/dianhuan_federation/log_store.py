@@ -112,17 +112,26 @@ class TileLog:
         """The published checkpoint note."""
         return (self.folder / CHECKPOINT).read_bytes()
 
-    def add_signatures(self, signatures: Sequence[NoteSignature]) -> bytes:
+    def add_signatures(self, text: bytes, signatures: Sequence[NoteSignature]) -> bytes:
         """Publish the present checkpoint again with witnesses' cosignatures added.
+
+        Args:
+            text: the checkpoint text that they cosigned.
+            signatures: their signature lines.
+
+        Returns:
+            The published note.
 
         Raises:
             InputError: the checkpoint moved on since they were made; they would not be about it.
         """
         _, note = parse_checkpoint(self.checkpoint())
+        if note.text != text:
+            raise InputError("cosignatures of an earlier checkpoint", expected=f"of size {self.size}")
         known = {(s.name, s.key_id) for s in signatures}
         kept = [s for s in note.signatures if (s.name, s.key_id) not in known]
         data = format_note(note.text, [*kept, *signatures])
-        write_durably(self.folder / CHECKPOINT, data)
+        self._publish(data)
         return data
 
     def nodes(self) -> Nodes:
@@ -188,7 +197,12 @@ class TileLog:
 
     def _sign(self, root: bytes) -> None:
         text = Checkpoint(self.origin, self.size, root).text
-        write_durably(self.folder / CHECKPOINT, format_note(text, [sign_note(text, self.origin, self._signer)]))
+        self._publish(format_note(text, [sign_note(text, self.origin, self._signer)]))
+
+    def _publish(self, data: bytes) -> None:
+        """Publish a note, and keep it: older ones show when old entries were witnessed."""
+        write_durably(self.folder / f"checkpoints/{self.size}", data)
+        write_durably(self.folder / CHECKPOINT, data)
 
     def _read(self, tile: Tile) -> bytes:
         return (self.folder / tile.path).read_bytes()

@@ -2,6 +2,17 @@
 
 from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PLAIN, ZSTD, Caps
 from dianhuan_federation.core._checkpoint import Checkpoint, cosign, cosigned_at, parse_checkpoint
+from dianhuan_federation.core._container import (
+    BLOCK,
+    PATHS,
+    ContainerCaps,
+    Inventory,
+    Member,
+    cap,
+    padding,
+    read_header,
+    write_header,
+)
 from dianhuan_federation.core._dsse import Envelope, open_envelope, pae, seal
 from dianhuan_federation.core._entries import EntryResult
 from dianhuan_federation.core._evidence import ForkEvidence, verify_fork
@@ -104,6 +115,7 @@ from dianhuan_federation.core._verifier import Report, Submission, Verifier
 
 __all__ = [
     "ACCEPTED",
+    "BLOCK",
     "COSIGNATURE",
     "ED25519",
     "EMPTY_ROOT",
@@ -114,6 +126,7 @@ __all__ = [
     "MEDIA_TYPES",
     "ORIGIN",
     "OUTCOME_ROWS",
+    "PATHS",
     "PAYLOAD_TYPE",
     "PLAIN",
     "SKEW",
@@ -126,6 +139,7 @@ __all__ = [
     "Checkpoint",
     "Code",
     "Column",
+    "ContainerCaps",
     "Correction",
     "Disclosure",
     "Dispute",
@@ -144,8 +158,10 @@ __all__ = [
     "Hub",
     "HubKey",
     "Inputs",
+    "Inventory",
     "LogProof",
     "LogState",
+    "Member",
     "ModelDefinition",
     "Nodes",
     "Note",
@@ -184,6 +200,7 @@ __all__ = [
     "build_statement",
     "bundles_of",
     "canonical",
+    "cap",
     "consistency_proof",
     "cosign",
     "cosigned_at",
@@ -205,6 +222,7 @@ __all__ = [
     "note_key",
     "open_envelope",
     "pack_entries",
+    "padding",
     "pae",
     "parse",
     "parse_checkpoint",
@@ -214,6 +232,7 @@ __all__ = [
     "parse_vkey",
     "prove_absence",
     "prove_row",
+    "read_header",
     "read_hub",
     "read_predicate",
     "read_statement",
@@ -227,4 +246,5 @@ __all__ = [
     "trusted_hub",
     "unpack_entries",
     "verify_fork",
+    "write_header",
 ]
