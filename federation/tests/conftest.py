@@ -47,6 +47,12 @@ def generator(world: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def bundles(world: ModuleType) -> ModuleType:
+    """The script that writes the bundles of the vectors."""
+    return load("conformance_bundles")
+
+
+@pytest.fixture(scope="session")
 def signer(world: ModuleType) -> Callable[[str], Ed25519Signer]:
     """An Ed25519 signer by name, the same in every run."""
     make: Callable[[str], Ed25519Signer] = world.signer
