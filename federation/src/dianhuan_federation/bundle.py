@@ -161,6 +161,11 @@ def log_hash(origin: str) -> str:
     return sha256(origin.encode()).hexdigest()
 
 
+def log_files_of(files: Mapping[str, bytes], origin: str) -> Mapping[str, bytes]:
+    """The files of one log in a bundle, under their paths in the log."""
+    return _Below(files, f"logs/{log_hash(origin)}/")
+
+
 def log_files(origin: str, files: Mapping[str, bytes], start: int = 0) -> Iterator[tuple[str, bytes]]:
     """What a bundle holds of one log.
 
@@ -345,5 +350,6 @@ __all__ = [
     "TarFiles",
     "export_bundle",
     "log_files",
+    "log_files_of",
     "log_hash",
 ]

@@ -151,33 +151,12 @@ class TileLog:
         return consistency_proof(self.nodes(), old, self.size)
 
     def fsck(self) -> int:
-        """Rebuild every tile and the root from the entries on disk.
-
-        Returns:
-            The number of entries.
+        """Rebuild every tile and the root from the entries on disk; the number of entries.
 
         Raises:
             InputError: a file is missing or does not fit.
         """
-        frontier = Frontier()
-        nodes = self.nodes()
-        try:
-            for bundle in bundles_of(self.size):
-                for offset, entry in enumerate(self.entries(bundle)):
-                    leaf = leaf_hash(entry)
-                    if nodes(0, bundle.index * 256 + offset) != leaf:
-                        raise InputError(f"{bundle.path}: entry {offset} is not the one in the tiles")
-                    frontier = frontier.extended([leaf])
-            for tile in tiles_of(self.size):
-                for index in range(tile.index * 256, tile.index * 256 + tile.width if tile.level else 0):
-                    level = 8 * (tile.level or 0)
-                    if nodes(level, index) != node_hash(nodes(level - 1, 2 * index), nodes(level - 1, 2 * index + 1)):
-                        raise InputError(f"{tile.path} does not fit the tiles below it")
-        except OSError as error:
-            raise InputError(f"a file of the log cannot be read: {error}") from error
-        if frontier.root() != self._frontier.root():
-            raise InputError("the entries do not give the root")
-        return frontier.size
+        return fsck(self.folder).size
 
     def _behind(self, why: str) -> ConfigError:
         return ConfigError(
@@ -240,6 +219,40 @@ class TileLog:
         for tile in [*tiles_of(self.size, old), *bundles_of(self.size, old)]:
             if tile.width == 256:
                 shutil.rmtree(self.folder / f"{tile.path}.p", ignore_errors=True)
+
+
+def fsck(folder: Path) -> Checkpoint:
+    """Rebuild every tile and the root of a log folder from its entries; no key and no guard is needed.
+
+    Returns:
+        The tree head that the published checkpoint states.
+
+    Raises:
+        InputError: a file is missing or does not fit.
+    """
+
+    def read(tile: Tile) -> bytes:
+        return (folder / tile.path).read_bytes()
+
+    try:
+        head, _ = parse_checkpoint((folder / CHECKPOINT).read_bytes())
+        nodes = nodes_from_tiles(head.size, read)
+        leaves: list[bytes] = []
+        for bundle in bundles_of(head.size):
+            leaves.extend(map(leaf_hash, unpack_entries(read(bundle), bundle.width)))
+        for tile in tiles_of(head.size):
+            level = 8 * (tile.level or 0)
+            for index in range(tile.index * 256, tile.index * 256 + tile.width):
+                below = (
+                    node_hash(nodes(level - 1, 2 * index), nodes(level - 1, 2 * index + 1)) if level else leaves[index]
+                )
+                if nodes(level, index) != below:
+                    raise InputError(f"{tile.path} does not fit what lies below it")
+    except OSError as error:
+        raise InputError(f"a file of the log cannot be read: {error}") from error
+    if Frontier().extended(leaves).root() != head.root:
+        raise InputError("the entries do not give the root of the checkpoint")
+    return head
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -47,6 +47,7 @@ from dianhuan_federation.core._notes import (
 )
 from dianhuan_federation.core._policy import Policy, parse_policy
 from dianhuan_federation.core._proofs import LogProof, parse_proof
+from dianhuan_federation.core._record import ProvenRecord, prove_record, verify_record
 from dianhuan_federation.core._rows import (
     AbsenceProof,
     RowProof,
@@ -171,6 +172,7 @@ __all__ = [
     "Policy",
     "PolicyBook",
     "PolicyRef",
+    "ProvenRecord",
     "PublicKey",
     "Redaction",
     "Ref",
@@ -231,6 +233,7 @@ __all__ = [
     "parse_proof",
     "parse_vkey",
     "prove_absence",
+    "prove_record",
     "prove_row",
     "read_header",
     "read_hub",
@@ -246,5 +249,6 @@ __all__ = [
     "trusted_hub",
     "unpack_entries",
     "verify_fork",
+    "verify_record",
     "write_header",
 ]
