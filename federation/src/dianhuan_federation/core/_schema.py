@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import sha256
+from itertools import filterfalse
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -64,19 +66,22 @@ class Column:
             "longest": self.longest,
         }
 
-    def refuses(self, value: str | datetime) -> bool:
-        """Does a text, decimal or instant break the column's form or bounds?"""
-        if isinstance(value, datetime):
-            return value.tzinfo is not UTC
+    def misfit(self, values: Collection[Any]) -> object | None:
+        """The first of some texts, decimals or instants that breaks the column's form or bounds; None if none does."""
+        if self.kind == "instant":
+            return next((value for value in values if value.tzinfo is not UTC), None)
+        wrong: str | None = next(filterfalse(re.compile(self._form()).fullmatch, values), None)
+        if wrong is not None or self.kind != "decimal" or (self.low is None and self.high is None):
+            return wrong
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return next((value for value in values if not low <= int(value.replace(".", "")) <= high), None)
+
+    def _form(self) -> str:
         if self.kind != "decimal":
-            return bool(self.pattern) and re.fullmatch(self.pattern, value) is None
+            return self.pattern
         point = rf"\.[0-9]{{{self.scale}}}" if self.scale else ""
-        if re.fullmatch(rf"-?(?:0|[1-9][0-9]{{0,14}}){point}", value) is None:
-            return True
-        number = int(value.replace(".", ""))
-        too_low = self.low is not None and number < self.low
-        too_high = self.high is not None and number > self.high
-        return too_low or too_high or (number == 0 and value.startswith("-"))
+        return rf"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9][0-9]{{0,14}}){point}"
 
     def annotation(self) -> Any:
         """The type by which `msgspec` decodes the column strictly."""
