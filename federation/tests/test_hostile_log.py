@@ -1003,3 +1003,25 @@ def test_hostile_witness_policies_are_refused(world: World, spoil: Callable[[byt
 
     with pytest.raises(ConfigError):
         parse_policy(spoil(world.policy_text()))
+
+
+def test_a_stored_state_goes_on_where_it_stopped(world: World) -> None:
+    log = world.Log()
+    log.add_policy(**{"class": "conditional"})
+    log.add_grant(0)
+    log.add_batch([world.warning_row(1)])
+    _withdraw(log, 2)
+    log.publish()
+    state = world.verifier().verify(log.submission()).state
+    stored = state.encode()
+    assert LogState.decode(stored) == state
+    log.add_batch([world.warning_row(2)])
+    log.publish(world.NOW - 60)
+    report = world.verifier().verify(log.submission(), LogState.decode(stored))
+    assert [e.verdict.code for e in report.entries] == [None]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"\xff", b'{"origin":"x","frontier":{"size":3,"hashes":[]}}'])
+def test_hostile_damage_to_a_stored_state_is_no_empty_state(damage: bytes) -> None:
+    with pytest.raises(InputError):
+        LogState.decode(damage)

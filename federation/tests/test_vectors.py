@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,3 +78,14 @@ def test_the_published_bundles_are_made_again_bit_by_bit(bundles: ModuleType, ve
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"}
     assert published == written
     assert (tmp_path / "root.json").read_bytes() == (vectors / "bundles" / "root.json").read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_another_language_gives_the_same_answers(vectors: Path) -> None:
+    """Canonical JSON, envelopes, trees, proofs, notes and cosignatures, with nothing but Node's own library."""
+    node = shutil.which("node")
+    assert node is not None
+    done = subprocess.run([node, vectors / "verify.mjs"], capture_output=True, text=True, check=True, timeout=120)
+    answers = json.loads(done.stdout)
+    assert {name: answer["otherwise"] for name, answer in answers.items()} == {name: [] for name in answers}
+    assert sum(answer["cases"] for answer in answers.values()) > 200

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from dianhuan_federation.core._merkle import Frontier
 from dianhuan_federation.core._statements import Grant, Retraction, SharePolicy
 from dianhuan_sdk import InputError
@@ -74,6 +76,22 @@ class LogState:
     def size(self) -> int:
         """Number of verified entries."""
         return self.frontier.size
+
+    def encode(self) -> bytes:
+        """The state as JSON, to be stored beside the rows."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> LogState:
+        """A state that `encode` gave.
+
+        Raises:
+            InputError: the bytes are no state; one that was damaged must not pass for an empty one.
+        """
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"a stored log state that cannot be read: {error}") from None
 
 
 def latest_times(before: Mapping[str, int], now: Iterable[tuple[str, int]]) -> dict[str, int]:
