@@ -275,6 +275,28 @@ def _fork_among_earlier(w: World) -> Verdict:
     return whole(w, log, earlier=[other.heads[-1]])
 
 
+def _fork_by_thief(w: World, **publish: Any) -> Verdict:
+    """Who stole a log key that was revoked since cannot get the hub quarantined with it."""
+    entries = [w.key_entry(role, f"{role}-{w.HUB}") for role in w.ROLES]
+    entries.append(w.key_entry("log", "stolen", revoked_at=w.iso(w.NOW - 10 * DAY)))
+    verifier = w.verifier(w.TrustBuilder(hubs={w.HUB: w.hub_file(w.HUB, keys=entries)}))
+    state = verifier.verify(w.usual_log().submission()).state
+    other = w.usual_log(1)
+    other.add_batch([w.warning_row(77)])
+    other.publish(log="stolen", **publish)
+    return whole(w, other, verifier, state)
+
+
+def _thief_among_earlier(w: World) -> Verdict:
+    entries = [w.key_entry(role, f"{role}-{w.HUB}") for role in w.ROLES]
+    entries.append(w.key_entry("log", "stolen", revoked_at=w.iso(w.NOW - 10 * DAY)))
+    verifier = w.verifier(w.TrustBuilder(hubs={w.HUB: w.hub_file(w.HUB, keys=entries)}))
+    log, other = w.usual_log(3), w.usual_log(1)
+    other.add_batch([w.warning_row(77)])
+    other.publish(log="stolen", witnesses=())
+    return whole(w, log, verifier, earlier=[other.heads[-1]])
+
+
 def _fork_unproven(w: World) -> Verdict:
     """Bytes that do not even belong together are a broken delivery, not evidence against the log."""
     _, state = _known(w)
@@ -394,6 +416,13 @@ LOG: dict[str, Case] = {
     "fork at the same size": ("V3 E-FORK quarantined", _fork_same_size),
     "fork at a larger size": ("V3 E-FORK quarantined", _fork_larger),
     "fork among the earlier heads": ("V3 E-FORK quarantined", _fork_among_earlier),
+    "fork by a stolen key, unwitnessed": ("V4 E-QUORUM pending", lambda w: _fork_by_thief(w, witnesses=())),
+    "fork by a stolen key, witnessed too late": ("V2 E-CP rejected", _fork_by_thief),
+    "fork by a stolen key that witnesses saw in its time": (
+        "V3 E-FORK quarantined",
+        lambda w: _fork_by_thief(w, at=w.NOW - 20 * DAY),
+    ),
+    "fork by a stolen key among the earlier heads": ("- - accepted", _thief_among_earlier),
     "larger head whose tiles are missing": ("V5 E-TREE rejected", _fork_unproven),
     "older checkpoint after a newer": ("- - old", _older),
     "no witness": ("V4 E-QUORUM pending", lambda w: _checkpoint(w, witnesses=())),

@@ -91,6 +91,8 @@ class Verifier:
     def _verify(self, submission: Submission, state: LogState) -> Report:
         hub = _trust.trusted_hub(self.trust, submission.origin)
         signed = _log_steps.v2_checkpoint(submission.checkpoint, submission.origin, hub)
+        if not self._speaks(signed):
+            _log_steps.v4_quorum(signed, self.policy, hub, state, self.now)
         _log_steps.v3_history(signed, state, submission.tiles)
         if signed.head.size < state.size:
             return Report(Verdict(State.OLD, detail=f"size {signed.head.size} of {state.size} verified"), state)
@@ -102,8 +104,10 @@ class Verifier:
             try:
                 older = _log_steps.v2_checkpoint(data, submission.origin, hub)
                 if state.size < older.head.size <= signed.head.size:
-                    earlier.append(older)
+                    speaks = self._speaks(older)
+                    earlier.extend([older] * speaks)
                     heads.append(_log_steps.v4_quorum(older, self.policy, hub, state, self.now))
+                    earlier.extend([older] * (not speaks))
             except Refused:
                 continue
         entries, frontier = _log_steps.v5_entries(signed, earlier, state, submission.tiles)
@@ -116,6 +120,14 @@ class Verifier:
         judge = EntryJudge(hub, self.trust, self.schemas, self.caps, self.reader, heads, submission.blobs)
         results, grown = judge.judge(entries, state.size, grown)
         return Report(ACCEPTED, grown, tuple(results), witnesses=tuple(sorted(newest.times)))
+
+    def _speaks(self, signed: SignedHead) -> bool:
+        """May the head testify against its log by its signature alone?
+
+        Not where its key is revoked or over by now: the thief of such a key must not get the hub quarantined. Such a
+        head speaks only where a quorum saw it while the key was good.
+        """
+        return any(key.counts_at(self.now) for key in signed.keys)
 
     def resume(self, pending: EntryResult, blobs: Mapping[str, bytes], state: LogState) -> EntryResult:
         """Judge a batch again that was proven before and whose payload came later.
