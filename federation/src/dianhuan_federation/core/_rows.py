@@ -1,0 +1,214 @@
+"""Canonical rows: sorted NDJSON under RFC 8785, and the tree over them that proves a row or its absence."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from operator import attrgetter, lt
+from typing import Any
+
+import msgspec
+
+from dianhuan_federation.core._json import canonical
+from dianhuan_federation.core._merkle import (
+    EMPTY_ROOT,
+    inclusion_proof,
+    is_included,
+    leaf_hash,
+    nodes_of,
+    tree_root,
+)
+from dianhuan_federation.core._schema import RECORD_ID, RowSchema
+from dianhuan_sdk import InputError
+
+_record_id = attrgetter(RECORD_ID)
+
+# Controls cannot be typed into a report by accident, and marks that turn the writing direction can forge a name.
+_UNWANTED = re.compile("[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+_UNWANTED_BYTES = (b"\x7f", b"\xc2", b"\xd8", b"\xe2", b"\xef")
+"""First bytes of theirs in UTF-8: the slow search runs only where one of these is found."""
+_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[bfnrtu]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A canonical payload.
+
+    Args:
+        payload: the NDJSON bytes.
+        count: number of rows.
+        root: RFC 6962 root over the row lines without their newline.
+    """
+
+    payload: bytes
+    count: int
+    root: bytes
+
+
+def encode_rows(schema: RowSchema, rows: Iterable[Mapping[str, object]]) -> Rows:
+    """Sort, check and encode rows.
+
+    Args:
+        schema: the rows' schema.
+        rows: column → JSON value; decimals, days and instants as texts.
+
+    Raises:
+        InputError: a row that does not fit the schema, or one record id twice.
+    """
+    lines: list[tuple[str, bytes]] = []
+    for row in rows:
+        lines.append((str(row.get(RECORD_ID)), canonical(dict(row))))
+    lines.sort()
+    payload = b"".join(line + b"\n" for _, line in lines)
+    root = row_root(payload)
+    decode_rows(schema, payload, count=len(lines), root=root)
+    return Rows(payload, len(lines), root)
+
+
+def lines_of(payload: bytes) -> list[bytes]:
+    """The row lines of a payload, without their newlines."""
+    return payload.split(b"\n")[:-1]
+
+
+def row_root(payload: bytes) -> bytes:
+    """RFC 6962 root over the row lines of a payload."""
+    return tree_root([sha256(b"\0" + line).digest() for line in lines_of(payload)])
+
+
+def decode_rows(schema: RowSchema, payload: bytes, *, count: int, root: bytes) -> Sequence[msgspec.Struct]:
+    """Decode a payload strictly and prove that it is the canonical form of exactly these rows.
+
+    Args:
+        schema: the schema that the statement names.
+        payload: uncompressed NDJSON.
+        count: the number of rows stated.
+        root: the row root stated.
+
+    Returns:
+        One struct per row, fields as in `schema.all_columns`.
+
+    Raises:
+        InputError: anything but the canonical bytes of ascending, well-typed rows with that count and root.
+    """
+    if payload and not payload.endswith(b"\n"):
+        raise InputError("the last row has no newline", expected="every row ends in a newline")
+    try:
+        rows: list[Any] = msgspec.json.Decoder(schema.row_type).decode_lines(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"a row does not fit schema {schema.id} {schema.version}: {error}") from None
+    if msgspec.json.Encoder().encode_lines(rows) != payload:
+        raise InputError("the rows are not in canonical form", expected="RFC 8785 with one row a line")
+    _check_texts(payload)
+    ids = list(map(_record_id, rows))
+    if not all(map(lt, ids, ids[1:])):
+        raise InputError("the record ids are not strictly ascending", expected="each record once, sorted bytewise")
+    for column in schema.formed:
+        values = list(map(attrgetter(column.name), rows))
+        if column.nullable:
+            values = [value for value in values if value is not None]
+        # Equal instants of different zones are one element of a set, so instants are looked at one by one.
+        wrong = column.misfit(values if column.kind == "instant" else set(values))
+        if wrong is not None:
+            raise InputError(f"{column.name} is {wrong}", expected=f"as schema {schema.id} {schema.version} says")
+    if len(rows) != count:
+        raise InputError(f"{len(rows)} rows", expected=f"the {count} rows stated")
+    if row_root(payload) != root:
+        raise InputError("the rows do not give the row root stated")
+    return rows
+
+
+def _check_texts(payload: bytes) -> None:
+    text = payload.decode("utf-8")
+    found = _ESCAPE.search(text) if b"\\" in payload else None
+    if found is None and any(start in payload for start in _UNWANTED_BYTES):
+        found = _UNWANTED.search(text)
+    if found:
+        raise InputError(f"a text holds {found.group()!r}", expected="no control characters or direction marks")
+    if not unicodedata.is_normalized("NFC", text):
+        raise InputError("a text is not in Unicode normal form C")
+
+
+@dataclass(frozen=True, slots=True)
+class RowProof:
+    """One row and its path to the row root."""
+
+    line: bytes
+    index: int
+    path: tuple[bytes, ...]
+
+    def holds(self, count: int, root: bytes) -> bool:
+        """Is the row one of the `count` rows under the root?"""
+        return is_included(leaf_hash(self.line), self.index, count, self.path, root)
+
+    @property
+    def record_id(self) -> str:
+        """The row's record id; `InputError` if the line is no row."""
+        try:
+            return msgspec.json.decode(self.line, type=_Named).record_id
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise InputError("the proven line is no row") from None
+
+
+class _Named(msgspec.Struct):
+    record_id: str
+
+
+def prove_row(payload: bytes, record_id: str) -> RowProof:
+    """Proof that a row is in the payload.
+
+    Raises:
+        InputError: there is none with that record id.
+    """
+    lines = lines_of(payload)
+    nodes = nodes_of([leaf_hash(line) for line in lines])
+    for index, line in enumerate(lines):
+        if msgspec.json.decode(line, type=_Named).record_id == record_id:
+            return RowProof(line, index, tuple(inclusion_proof(nodes, index, len(lines))))
+    raise InputError(f"no row {record_id} in the batch", hint="prove its absence instead")
+
+
+@dataclass(frozen=True, slots=True)
+class AbsenceProof:
+    """The neighbours between which a record id would stand; none where the batch begins or ends."""
+
+    before: RowProof | None
+    after: RowProof | None
+
+    def holds(self, record_id: str, count: int, root: bytes) -> bool:
+        """Does no row under the root carry that record id?
+
+        It relies on the rows being sorted, which every verifier of the whole batch checks.
+        """
+        before, after = self.before, self.after
+        if before is None and after is None:
+            return count == 0 and root == EMPTY_ROOT
+        if before is not None and not (before.holds(count, root) and before.record_id < record_id):
+            return False
+        if after is not None and not (after.holds(count, root) and record_id < after.record_id):
+            return False
+        first = -1 if before is None else before.index
+        return first + 1 == (count if after is None else after.index)
+
+
+def prove_absence(payload: bytes, record_id: str) -> AbsenceProof:
+    """Proof that no row of the payload carries that record id.
+
+    Raises:
+        InputError: one does.
+    """
+    lines = lines_of(payload)
+    nodes = nodes_of([leaf_hash(line) for line in lines])
+    ids = [msgspec.json.decode(line, type=_Named).record_id for line in lines]
+    if record_id in ids:
+        raise InputError(f"row {record_id} is in the batch")
+    place = sum(known < record_id for known in ids)
+
+    def proof(index: int) -> RowProof | None:
+        if not 0 <= index < len(lines):
+            return None
+        return RowProof(lines[index], index, tuple(inclusion_proof(nodes, index, len(lines))))
+
+    return AbsenceProof(proof(place - 1), proof(place))
