@@ -28,7 +28,12 @@ def probe(module: str) -> dict[str, Any]:
     def listen(event: str, args: tuple[Any, ...]) -> None:
         if event in _NETWORK:
             seen.append(event)
-        elif event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        elif (
+            event == "open"
+            and isinstance(args[0], (str, bytes))
+            and isinstance(args[2], int)
+            and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        ):
             name = str(args[0])
             if "__pycache__" not in name and name != os.devnull:
                 written.append(name)
