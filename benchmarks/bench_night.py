@@ -45,9 +45,9 @@ SEED = 41
 REGISTERS = ("entity", "account_link", "permit", "acceptance", "filed_report", "order", "weather")
 
 
-def make_city(entities: int, days: int, folder: Path, base_rate: float) -> list[date]:
+def make_city(entities: int, days: int, folder: Path, base_rate: float, seed: int) -> list[date]:
     """Write the city's files; answers the days."""
-    city = City(CityConfig(entities=entities, days=days, start=START, base_rate=base_rate), SEED)
+    city = City(CityConfig(entities=entities, days=days, start=START, base_rate=base_rate), seed)
     write_hunan(city, folder)
     return [START + timedelta(days=i) for i in range(days)]
 
@@ -65,11 +65,13 @@ def ingest(hub: Hub, adapter: str, stream: str, file: Path) -> float:
     return time.perf_counter() - began
 
 
-def fill(hub: Hub, entities: int, days: int, folder: Path, keep: bool) -> tuple[list[float], Path]:
+def fill(
+    hub: Hub, entities: int, days: int, folder: Path, *, keep: bool, base_rate: float = 0.002, seed: int = SEED
+) -> tuple[list[float], Path]:
     """Ingest a city; answers seconds of each day's curve file and the last curve file."""
     seconds = []
     last = folder
-    for number, day in enumerate(make_city(entities, days, folder, 0.002)):
+    for number, day in enumerate(make_city(entities, days, folder, base_rate, seed)):
         grid = folder / "grid"
         stamp = f"{day:%Y%m%d}"
         if (archive := grid / f"archive_{stamp}.csv").exists():
