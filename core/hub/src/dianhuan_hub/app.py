@@ -109,7 +109,8 @@ class Hub:
                 f"the raw file of load {load_id} ({load['source']}) is not kept",
                 hint=f"raw files are kept for {self.config.store.raw_days} days (store.raw_days)",
             )
-        return await self.intake.run(self.file_source(load["plugin"], load["stream"], raw, mapping))
+        source = self.file_source(load["plugin"], load["stream"], raw, mapping)
+        return await self.intake.run(source, origin=load_id)
 
     def todays_list(
         self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None

@@ -19,13 +19,16 @@ log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
+REACH = 14
+"""Days back from the newest one that a night may still screen."""
+
 
 @dataclass
 class NightReport:
     """What a night did; `errors` names the step that did not work, and the others went on."""
 
     loads: list[Summary] = field(default_factory=list)
-    screening: RunReport | None = None
+    screenings: list[RunReport] = field(default_factory=list)
     sealed: list[date] = field(default_factory=list)
     raw_dropped: int = 0
     errors: dict[str, DianhuanError] = field(default_factory=dict)
@@ -34,7 +37,7 @@ class NightReport:
         """For machines."""
         return {
             "loads": [s.as_dict() for s in self.loads],
-            "screening": self.screening.as_dict() if self.screening else None,
+            "screenings": [run.as_dict() for run in self.screenings],
             "sealed": [d.isoformat() for d in self.sealed],
             "raw_dropped": self.raw_dropped,
             "errors": {step: e.as_dict() for step, e in self.errors.items()},
@@ -54,17 +57,36 @@ async def run_night(hub: Hub, say: Say = lambda _: None) -> NightReport:
                     report.errors[f"{name} {source.stream}"] = summary.error
         except DianhuanError as error:
             report.errors[name] = error
+    for day in days_to_screen(hub, {d for summary in report.loads for d in summary.days}):
+        say(f"screening {day}")
+        try:
+            report.screenings.append(await asyncio.to_thread(hub.screening.run, day))
+        except DianhuanError as error:
+            report.errors[f"screening {day}"] = error
     newest = newest_day(hub.store.engine)
     if newest is not None:
-        say(f"screening {newest}")
-        try:
-            report.screening = await asyncio.to_thread(hub.screening.run, newest)
-        except DianhuanError as error:
-            report.errors["screening"] = error
         say("sealing old days")
-        report.sealed = await asyncio.to_thread(seal_old_days, hub, newest)
+        try:
+            report.sealed = await asyncio.to_thread(seal_old_days, hub, newest)
+        except DianhuanError as error:
+            report.errors["sealing"] = error
     report.raw_dropped = hub.intake.drop_old_raw()
     return report
+
+
+def days_to_screen(hub: Hub, changed: set[date]) -> list[date]:
+    """Days of the last fortnight that hold at least half of a usual day and were never screened, or have changed.
+
+    A handful of rows for a day (a stray correction, a delivery that has only begun) is not a day of the city.
+    """
+    with hub.store.engine.cursor() as con:
+        counts = con.execute(
+            "SELECT day, count(*) FROM feature_day WHERE day > (SELECT max(day) - ? FROM feature_day) GROUP BY day",
+            [REACH],
+        ).fetchall()
+        screened = {row[0] for row in con.execute("SELECT DISTINCT day FROM run").fetchall()}
+    usual = max((n for _, n in counts), default=0)
+    return sorted(d for d, n in counts if 2 * n >= usual and (d not in screened or d in changed))
 
 
 def seal_old_days(hub: Hub, newest: date) -> list[date]:

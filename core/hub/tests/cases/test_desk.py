@@ -1,6 +1,6 @@
 """The way of a case: allowed steps only, every step on record, outcomes only after somebody was sent."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -8,6 +8,21 @@ from dianhuan_hub.cases import CaseDesk
 from dianhuan_hub.kernel.clock import FixedClock
 from dianhuan_hub.store import Query, put_results, read_page
 from dianhuan_sdk import InputError
+
+
+class Ticking:
+    """A clock that goes on by a second whenever it is asked."""
+
+    def __init__(self):
+        self.at = CLOCK.now()
+
+    def now(self):
+        self.at += timedelta(seconds=1)
+        return self.at
+
+    def today(self):
+        return CLOCK.today()
+
 
 CLOCK = FixedClock.on(date(2026, 3, 10))
 
@@ -24,7 +39,7 @@ def desk(city):
         "updated_at": CLOCK.now(),
     }
     city.write(lambda con: put_results(con, "case", [row]))
-    return CaseDesk(city, CLOCK)
+    return CaseDesk(city, Ticking())
 
 
 def test_a_case_goes_its_way_and_every_step_is_kept(desk, city):
@@ -46,7 +61,7 @@ def test_a_case_goes_its_way_and_every_step_is_kept(desk, city):
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        (["inspected"], "cannot go to inspected"),
+        (["inspected"], "inspected by its outcome"),
         (["assigned"], "cannot go"),
         (["nonsense"], "no state"),
         (["archived", "found"], "cannot go"),
@@ -69,6 +84,14 @@ def test_outcome_needs_a_known_code_and_somebody_sent(desk):
     with pytest.raises(InputError, match="cannot go to inspected"):
         desk.outcome("C1", "verified", "li")
     assert desk.open("C1", "li", "test").outcomes == []
+
+
+def test_a_visit_that_could_not_inspect_is_made_again(desk):
+    for state in ("assessed", "assigned"):
+        desk.move("C1", state, "li")
+    assert desk.outcome("C1", "could_not_inspect", "wang", "gate closed")["state"] == "assigned"
+    assert desk.outcome("C1", "not_found", "wang")["state"] == "inspected"
+    assert [o["code"] for o in desk.open("C1", "li", "test").outcomes] == ["could_not_inspect", "not_found"]
 
 
 def test_unknown_case_is_told(desk):

@@ -13,8 +13,8 @@ import pytest
 
 from dianhuan_hub.intake import Intake, Source, replay_quarantine
 from dianhuan_hub.kernel.clock import FixedClock
-from dianhuan_hub.store import Query, nan_to_contract, read_count, read_cursor, read_groups, read_page
-from dianhuan_sdk import REJECT_SCHEMA, Batch, Checkpoint, InputError, SourceRef, Window
+from dianhuan_hub.store import Query, nan_to_contract, read_count, read_cursor, read_groups, read_page, read_stream
+from dianhuan_sdk import REJECT_SCHEMA, Batch, Checkpoint, Discard, InputError, SourceRef, Window
 
 DAY = date(2026, 3, 5)
 CLOCK = FixedClock.on(date(2026, 3, 31))
@@ -223,3 +223,61 @@ def test_a_column_that_a_source_does_not_have_keeps_its_value(city: Any, intake:
     assert (rows[0]["name"], rows[0]["division"]) == ("改名", "430202")
     again = run(intake, batch, Checkpoint({}))
     assert (again.corrected, again.unchanged) == (0, 1)
+
+
+def test_replay_never_takes_the_place_of_what_came_later(city: Any, intake: Intake) -> None:
+    run(intake, curve_batch(["M9"], [10.0]), Checkpoint({}))
+    run(intake, register_batch("metering_point", metering_point_id=["M9"], account_no=["A9"]))
+    run(intake, register_batch("account_link", account_no=["A9"], entity_id=["E9"], valid_from=[date(2026, 1, 1)]))
+    run(intake, curve_batch(["M9"], [99.0]), Checkpoint({}))
+    done = replay_quarantine(city, intake)
+    assert (done.accepted, done.unchanged) == (0, 1)
+    assert (city.entity_curves("E9", DAY, DAY)[1] == 99).all()
+    assert codes(city) == {}
+
+
+def test_row_and_its_correction_both_refused_go_in_one_after_the_other(city: Any, intake: Intake) -> None:
+    run(intake, curve_batch(["M9"], [10.0]), Checkpoint({}))
+    run(intake, curve_batch(["M9"], [99.0]), Checkpoint({}))
+    run(intake, register_batch("metering_point", metering_point_id=["M9"], account_no=["A9"]))
+    run(intake, register_batch("account_link", account_no=["A9"], entity_id=["E9"], valid_from=[date(2026, 1, 1)]))
+    done = replay_quarantine(city, intake)
+    assert (done.accepted, done.corrected, done.quarantined) == (2, 1, 0)
+    assert (city.entity_curves("E9", DAY, DAY)[1] == 99).all()
+
+
+def test_replay_leaves_conflicts_alone_and_wipes_no_column(city: Any, intake: Intake) -> None:
+    first = register_batch("entity", entity_id=["E1", "E1"], name=["甲", "乙"])
+    run(intake, first, Checkpoint({}))
+    assert replay_quarantine(city, intake).loads == []
+    replay_quarantine(city, intake, codes=["conflicting_duplicate"])
+    rows = read_page(
+        city.engine, Query("entity", equals={"entity_id": "E1"}), order=[("entity_id", False)], limit=9
+    ).rows
+    assert (rows[0]["name"], rows[0]["division"]) == ("乙", "430202")
+
+
+def test_discarded_unit_counts_for_nothing(city: Any, intake: Intake) -> None:
+    summary = run(
+        intake,
+        curve_batch(["M1"], [1.0]),
+        Checkpoint({"n": 1}),
+        curve_batch(["M2"], [2.0]),
+        Discard("changed while it was read"),
+        curve_batch(["M3"], [3.0]),
+        Checkpoint({"n": 2}),
+    )
+    assert summary.accepted == 2
+    ids = [r["metering_point_id"] for r in read_stream(city.engine, Query("load_curve")).read_all().to_pylist()]
+    assert sorted(ids) == ["M1", "M3"]
+
+
+def test_raw_file_that_cannot_be_kept_is_a_clear_error(city: Any, intake: Intake, tmp_path: Any) -> None:
+    raw = tmp_path / "curve.csv"
+    raw.write_bytes(b"content")
+    (city.data / "raw").write_text("a file where the folder should be")
+    batch = curve_batch(["M1"], [1.0])
+    summary = run(intake, Batch(batch.table, batch.rows, SourceRef(str(raw))), Checkpoint({"n": 1}))
+    assert summary.error is not None
+    assert "nothing of this load was committed" in summary.error.message
+    assert read_count(city.engine, Query("load_curve")) == 0

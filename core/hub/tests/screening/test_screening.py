@@ -165,6 +165,30 @@ def test_running_a_day_again_replaces_what_nobody_touched(screening, filled):
     assert states == {"E1": "assessed", "E3": "found"}
 
 
+def test_one_model_alone_leaves_the_cases_of_the_others(screening, filled):
+    screening(lambda *_: [finding("E1", score=0.5)], "m91-one").run(LAST)
+    screening(lambda *_: [finding("E1", score=0.5), finding("E2")], "m92-two").run(LAST)
+    priorities = {line.entity_id: line.priority for line in todays_list(filled, LAST, 9, 0)}
+    assert priorities == pytest.approx({"E1": 0.75, "E2": 0.8})
+    screening(lambda *_: [], "m92-two").run(LAST)
+    assert {line.entity_id: line.priority for line in todays_list(filled, LAST, 9, 0)} == pytest.approx({"E1": 0.5})
+
+
+def test_case_that_nobody_was_sent_to_stays_on_the_list(screening, filled, put, curve_rows):
+    from dianhuan_hub.cases import CaseDesk
+
+    screening(lambda *_: [finding("E1")]).run(LAST)
+    later = LAST + timedelta(days=1)
+    put(filled, curve_rows(later, dict.fromkeys(range(4), 1.0)))
+    screening(lambda *_: [finding("E1", later), finding("E2", later, score=0.3)]).run(later)
+    lines = todays_list(filled, later, 9, 0)
+    assert [(line.entity_id, line.day) for line in lines] == [("E1", LAST), ("E2", later)]
+    assert lines[0].warnings
+    for state in ("assessed", "assigned"):
+        CaseDesk(filled, CLOCK).move(lines[0].case_id, state, "li")
+    assert [line.entity_id for line in todays_list(filled, later, 9, 0)] == ["E2"]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

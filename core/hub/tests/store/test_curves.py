@@ -153,7 +153,8 @@ def test_orphans_of_a_crash_are_collected_at_start(city, curve_rows, put, reopen
     part.write_bytes(b"x")
     city.close()
     again = reopen(city.data)
-    assert sorted(p.name for p in kept.parent.iterdir()) == [kept.name]
+    assert sorted(p.name for p in kept.parent.iterdir() if p.is_file()) == [kept.name]
+    assert (kept.parent / "orphans" / orphan.name).is_file()  # it may be the only copy of a day
     again.close()
 
 
@@ -232,3 +233,62 @@ def test_features_of_an_older_definition_are_recomputed_at_start(city, curve_row
     again = reopen(city.data)
     assert feature(again, DAY) == pytest.approx(expected, nan_ok=True)
     again.close()
+
+
+def test_parts_of_a_day_are_joined_and_a_contradiction_replaces(city, curve_rows, put):
+    morning, evening = np.full(96, 1.0, np.float32), np.full(96, 2.0, np.float32)
+    morning[32:], evening[:32] = np.nan, np.nan
+    put(city, curve_rows(DAY, {2: evening}))
+    put(city, curve_rows(DAY, {2: morning, 3: 4.0}))
+    _, kw = city.entity_curves("E2", DAY, DAY)
+    np.testing.assert_array_equal(kw[0], np.where(np.arange(96) < 32, 5.0, 6.0))
+    put(city, curve_rows(DAY, {2: np.where(np.isnan(morning), np.nan, 9.0)}))
+    _, kw = city.entity_curves("E2", DAY, DAY)
+    assert (kw[0, :32] == 13).all()
+    assert np.isnan(kw[0, 32:]).all()
+
+
+def test_whoever_shares_an_account_is_recomputed_when_a_link_comes(city, curve_rows, put, rows):
+    put(city, curve_rows(DAY, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}))
+    put(city, registers=[rows("account_link", account_no=["A1"], entity_id=["E3"], valid_from=[date(2026, 1, 1)])])
+    assert np.isnan(feature(city, DAY)["E1"])
+    assert np.isnan(feature(city, DAY)["E3"])
+
+
+def test_link_whose_start_was_corrected_is_still_one_enterprise(city, curve_rows, put, rows):
+    put(city, registers=[rows("account_link", account_no=["A1"], entity_id=["E1"], valid_from=[date(2025, 6, 1)])])
+    put(city, curve_rows(DAY, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}))
+    assert feature(city, DAY)["E1"] == pytest.approx(72.0)
+
+
+def test_sealed_days_follow_links_features_and_blocks(city, curve_rows, put, rows, reopen):
+    put(city, curve_rows(DAY, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}))
+    city.cold.seal(DAY)
+    block = city.city(DAY, 2, ["kwh"])
+    assert (block.curves(np.array([0]))[0, 1] == 3).all()
+    put(
+        city,
+        registers=[
+            rows(
+                "account_link",
+                account_no=["A3", "A3"],
+                entity_id=["E2", "E3"],
+                valid_from=[date(2026, 1, 1), DAY],
+                valid_to=[DAY, None],
+            )
+        ],
+    )
+    assert feature(city, DAY) == pytest.approx({"E1": 72.0, "E2": 96.0, "E3": 72.0})
+    city.write(lambda con: con.execute("UPDATE meta SET value = '0' WHERE key = 'features_version'"))
+    city.close()
+    again = reopen(city.data)
+    assert feature(again, DAY) == pytest.approx({"E1": 72.0, "E2": 96.0, "E3": 72.0})
+    again.close()
+
+
+def test_links_and_curves_of_one_unit_belong_together(city, curve_rows, put, rows):
+    ended = rows(
+        "account_link", account_no=["A3"], entity_id=["E2"], valid_from=[date(2026, 1, 1)], valid_to=[date(2026, 2, 1)]
+    )
+    put(city, curve_rows(DAY, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}), registers=[ended])
+    assert feature(city, DAY)["E2"] == pytest.approx(96.0)

@@ -3,7 +3,7 @@
 Plugins import from here; everything not in `__all__` or in a documented submodule may change without notice.
 """
 
-from dianhuan_sdk.batches import REJECT_SCHEMA, ROW_COLUMN, Batch, Checkpoint, Cursor, SourceRef, Window
+from dianhuan_sdk.batches import REJECT_SCHEMA, ROW_COLUMN, Batch, Checkpoint, Cursor, Discard, SourceRef, Window
 from dianhuan_sdk.context import (
     LOCAL_ZONE,
     Clock,
@@ -89,6 +89,7 @@ __all__ = [
     "DeviceProtocolSpec",
     "DianhuanError",
     "Directory",
+    "Discard",
     "Due",
     "Exhibit",
     "Feature",

@@ -78,6 +78,17 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """Nothing yielded since the last checkpoint counts, for example because the file changed while it was read.
+
+    Args:
+        reason: in words, for progress and log.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Everything yielded before this is complete; only a checkpoint moves a cursor.
 

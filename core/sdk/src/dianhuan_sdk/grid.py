@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
-from dianhuan_sdk.batches import Batch, Checkpoint, Cursor, Window
+from dianhuan_sdk.batches import Batch, Checkpoint, Cursor, Discard, Window
 from dianhuan_sdk.context import PluginContext
 
 
@@ -45,7 +45,7 @@ class GridAdapter(Protocol):
 
     def read(
         self, stream: str, window: Window | None = None, cursor: Cursor | None = None
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         """Read a stream.
 
         Args:
@@ -55,7 +55,8 @@ class GridAdapter(Protocol):
             cursor: position of the last stored checkpoint, or None for the beginning.
 
         Yields:
-            Batches, and checkpoints after units that are complete (a file, a page).
+            Batches, and checkpoints after units that are complete (a file, a page); `Discard` where one turns out
+            not to be.
 
         Raises:
             SourceError: sorted by what the host does about it.

@@ -17,6 +17,7 @@ from dianhuan_sdk import (
     ConfigError,
     Cursor,
     DianhuanError,
+    Discard,
     GridAdapterSpec,
     PluginContext,
     SourceRef,
@@ -69,7 +70,7 @@ class GenericAdapter:
 
     async def read(
         self, stream: str, window: Window | None = None, cursor: Cursor | None = None
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         """Read a table: see `GridAdapter.read`."""
         if stream not in self._streams:
             raise ConfigError(
@@ -90,7 +91,7 @@ class GenericAdapter:
 
     async def _file(
         self, config: StreamConfig, contract: TableContract, mapping: Mapping | None, window: Window | None
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         path = config.file
         assert path is not None
         source: SourceRef | None = None
@@ -107,7 +108,7 @@ class GenericAdapter:
         mapping: Mapping | None,
         window: Window | None,
         cursor: Cursor | None,
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         assert config.folder is not None
         folder = Folder(**dict(config.folder))
         now, log = self._context.clock.now(), self._context.log
@@ -121,7 +122,7 @@ class GenericAdapter:
         mapping: Mapping | None,
         window: Window | None,
         cursor: Cursor | None,
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         params = {}
         if window is not None:
             wanted = ((config.start_param, window.start), (config.end_param, window.end))

@@ -17,6 +17,7 @@ from dianhuan_sdk import (
     ConfigError,
     Cursor,
     DianhuanError,
+    Discard,
     GridAdapterSpec,
     PluginContext,
     SourceRef,
@@ -64,7 +65,7 @@ class HunanAdapter:
 
     async def read(
         self, stream: str, window: Window | None = None, cursor: Cursor | None = None
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         """Read a stream: see `GridAdapter.read`."""
         profile = self._profile.streams.get(stream)
         if profile is None:
@@ -89,7 +90,7 @@ class HunanAdapter:
 
     async def _file(
         self, path: Path, profile: StreamProfile, window: Window | None
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         stats: Counter[str] = Counter()
         digest = ""
         async for batch in read_in_thread(reader_of(profile)(path.resolve(), None, stats)):

@@ -11,7 +11,18 @@ import httpx
 
 from dianhuan_grid_hunan._config import RestDelivery
 from dianhuan_grid_hunan._profile import RestProfile, Signature, StreamProfile
-from dianhuan_sdk import Batch, Checkpoint, Clock, ConfigError, Cursor, PluginContext, Secret, SourceRef, Window
+from dianhuan_sdk import (
+    Batch,
+    Checkpoint,
+    Clock,
+    ConfigError,
+    Cursor,
+    Discard,
+    PluginContext,
+    Secret,
+    SourceRef,
+    Window,
+)
 from dianhuan_sdk.rest import Endpoint, Page, pages
 from dianhuan_sdk.tabular import read_in_thread, read_rows, within
 from dianhuan_standards import TABLES
@@ -51,7 +62,7 @@ async def read_rest(
     profile: StreamProfile,
     window: Window | None,
     cursor: Cursor | None,
-) -> AsyncIterator[Batch | Checkpoint]:
+) -> AsyncIterator[Batch | Checkpoint | Discard]:
     """Ask day by day, a checkpoint after each: `{"day": last day that is complete}`."""
     if stream not in form.paths:
         raise ConfigError(f"the profile has no REST path for {stream}", hint="add it under rest.paths")

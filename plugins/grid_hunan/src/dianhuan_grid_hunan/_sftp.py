@@ -17,6 +17,7 @@ from dianhuan_sdk import (
     Checkpoint,
     ConfigError,
     Cursor,
+    Discard,
     PluginContext,
     SourceRef,
     TerminalError,
@@ -101,7 +102,7 @@ async def read_sftp(
     reader: FileReader,
     window: Window | None,
     cursor: Cursor | None,
-) -> AsyncIterator[Batch | Checkpoint]:
+) -> AsyncIterator[Batch | Checkpoint | Discard]:
     """Read new files in order of their names; the cursor is as in `dianhuan_sdk.tabular.Folder`.
 
     Without a profile nothing is read: the folder is only listed, as a check.

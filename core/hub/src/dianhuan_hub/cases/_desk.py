@@ -17,12 +17,13 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "found": ("assessed", "archived"),
     "assessed": ("assigned", "archived"),
     "assigned": ("inspected", "assessed"),
-    "inspected": ("handled", "answered", "archived"),
+    "inspected": ("assigned", "handled", "answered", "archived"),
     "handled": ("answered",),
     "answered": ("archived",),
     "archived": (),
 }
-"""Allowed steps. A case may be archived from `found` and `assessed` (nothing in it) and go back once to `assessed`."""
+"""Allowed steps. `inspected` is reached by an outcome only; a case may be archived before anybody is sent (nothing in
+it), given back (`assigned` → `assessed`), and be visited again (`inspected` → `assigned`)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ class CaseDesk:
         """
         if state not in STATES:
             raise InputError(f"no state {state!r}", expected=", ".join(f"{s} {STATE_WORDS[s]}" for s in STATES))
+        if state == "inspected":
+            raise InputError(
+                "a case is inspected by its outcome",
+                expected=", ".join(OUTCOMES),
+                hint="dianhuan case outcome CASE CODE",
+            )
 
         return self._store.write(lambda con: self._step(con, case_id, state, actor, note))
 
@@ -93,6 +100,8 @@ class CaseDesk:
     def outcome(self, case_id: str, code: str, actor: str, note: str = "") -> dict[str, Any]:
         """Record what a visit found and take the case to `inspected` (现场核查).
 
+        After `could_not_inspect` the case stays `assigned`: somebody has to go again.
+
         Raises:
             InputError: no such case or code, or the case was not assigned to anyone.
         """
@@ -100,12 +109,28 @@ class CaseDesk:
             raise InputError(f"no outcome {code!r}", expected=", ".join(OUTCOMES))
 
         def work(con: Connection) -> dict[str, Any]:
-            moved = self._step(con, case_id, "inspected", actor, f"outcome: {code}. {note}".strip())
+            said = f"outcome: {code}. {note}".strip()
+            if code == "could_not_inspect":
+                moved = self._stay(con, case_id, "assigned", actor, said)
+            else:
+                moved = self._step(con, case_id, "inspected", actor, said)
             row = {"case_id": case_id, "code": code, "at": moved["updated_at"], "actor": actor, "note": note}
             put_results(con, "outcome", [row])
             return moved
 
         return self._store.write(work)
+
+    def _stay(self, con: Connection, case_id: str, state: str, actor: str, note: str) -> dict[str, Any]:
+        case = self._case(case_id)
+        if case["state"] != state:
+            raise InputError(
+                f"case {case_id} stands at {case['state']} ({STATE_WORDS[case['state']]})",
+                expected=f"{state} {STATE_WORDS[state]}",
+            )
+        now = self._clock.now()
+        put_case_event(con, case_id, now, actor, state, note)
+        put_audit(con, now, actor, "case flow", f"case → {state}", case_id, note)
+        return {**case, "updated_at": now}
 
     def _case(self, case_id: str) -> dict[str, Any]:
         page = read_page(

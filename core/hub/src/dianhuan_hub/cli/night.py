@@ -20,14 +20,13 @@ def command(as_json: Json = False) -> None:
     if as_json:
         emit(facts, as_json=True)
     else:
-        run = facts["screening"] or {}
         emit(
             {
                 "accepted": sum(load["accepted"] for load in facts["loads"]),
                 "quarantined": sum(load["quarantined"] for load in facts["loads"]),
-                "day": run.get("day"),
-                "warnings": run.get("warnings"),
-                "cases": run.get("cases"),
+                "screened": [run["day"] for run in facts["screenings"]],
+                "warnings": sum(run["warnings"] for run in facts["screenings"]),
+                "cases": sum(run["cases"] for run in facts["screenings"]),
                 "sealed": facts["sealed"],
                 "errors": [f"{step}: {error}" for step, error in report.errors.items()],
             },

@@ -23,12 +23,24 @@ from dianhuan_hub.store import (
     QUARANTINE_SCHEMA,
     LoadInfo,
     Store,
+    StoreError,
     Unit,
     UnitReceipt,
     payload_json,
     read_cursor,
 )
-from dianhuan_sdk import Batch, Checkpoint, Clock, Cursor, DianhuanError, GridAdapter, PluginError, SourceRef, Window
+from dianhuan_sdk import (
+    Batch,
+    Checkpoint,
+    Clock,
+    Cursor,
+    DianhuanError,
+    Discard,
+    GridAdapter,
+    PluginError,
+    SourceRef,
+    Window,
+)
 from dianhuan_sdk.tabular import IncompleteFileError
 
 IN_FLIGHT_BYTES = 384 << 20
@@ -109,24 +121,37 @@ class Intake:
         self._raw_days = raw_days
         self._raw = store.data / "raw"
 
-    async def run(self, source: Source, *, window: Window | None = None, progress: Progress | None = None) -> Summary:
+    async def run(
+        self,
+        source: Source,
+        *,
+        window: Window | None = None,
+        progress: Progress | None = None,
+        origin: int | None = None,
+    ) -> Summary:
         """Read a source to its end.
 
         With a window this is a backfill: the live cursor is neither read nor moved. An `InputError` or `SourceError`
         of the adapter ends the run; what came before it stays, the error is in the summary and in quarantine.
+
+        Args:
+            origin: the load that is read again, if it is one; what later loads have brought stays.
         """
         cursor: Cursor | None = None
         if window is None:
             with self._store.engine.cursor() as con:
                 cursor = read_cursor(con, source.name, source.stream)
         summary = Summary(source.name, source.stream)
-        work = _Work(self, source, summary, moves_cursor=window is None)
+        work = _Work(self, source, summary, moves_cursor=window is None, origin=origin)
         seen = 0
         try:
             async for item in _items(source, window, cursor):
                 if isinstance(item, Checkpoint):
                     work.finish(item)
                     note = item.note
+                elif isinstance(item, Discard):
+                    work.discard()
+                    note = item.reason
                 else:
                     work.take(item)
                     seen += item.rows.num_rows
@@ -162,10 +187,19 @@ class Intake:
         name = f"{self._clock.today():%Y%m%d}_{digest[:16]}_{path.name}"
         kept = self._raw / name
         if not kept.exists():
-            self._raw.mkdir(parents=True, exist_ok=True)
             aside = kept.with_suffix(kept.suffix + ".part")
-            shutil.copyfile(path, aside)
-            os.replace(aside, kept)
+            try:
+                self._raw.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, aside)
+                os.replace(aside, kept)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    aside.unlink(missing_ok=True)
+                raise StoreError(
+                    f"the raw file {path.name} cannot be kept: {error.strerror}: nothing of this load was committed",
+                    expected=f"room in {self._raw}",
+                    hint="free space, or lower store.raw_days, then run the same command again",
+                ) from error
         return name, digest
 
     def drop_old_raw(self) -> int:
@@ -191,6 +225,7 @@ class Intake:
         *,
         replayed: pa.Array | None = None,
         state: Mapping[str, Mapping[str, bytes]] | None = None,
+        origin: int | None = None,
     ) -> UnitReceipt:
         """Write what is gathered, and the cursor if given, in one transaction."""
         raw_ref, digest = self.keep_raw(ref)
@@ -206,11 +241,12 @@ class Intake:
             cursor=None if cursor is None else (source.name, source.stream, cursor),
             replayed=replayed,
             state=state or {},
+            origin=origin,
         )
         return self._store.commit(unit)
 
 
-def _items(source: Source, window: Window | None, cursor: Cursor | None) -> AsyncIterator[Batch | Checkpoint]:
+def _items(source: Source, window: Window | None, cursor: Cursor | None) -> AsyncIterator[Batch | Checkpoint | Discard]:
     adapter = source.adapter
     if adapter is None:
         raise PluginError(f"source {source.name} has nothing to read from")
@@ -222,11 +258,14 @@ def _items(source: Source, window: Window | None, cursor: Cursor | None) -> Asyn
 class _Work:
     """Checks and commits in a thread of its own, in order, while the adapter reads on."""
 
-    def __init__(self, intake: Intake, source: Source, summary: Summary, *, moves_cursor: bool) -> None:
+    def __init__(
+        self, intake: Intake, source: Source, summary: Summary, *, moves_cursor: bool, origin: int | None
+    ) -> None:
         self._intake = intake
         self._source = source
         self._summary = summary
         self._moves_cursor = moves_cursor
+        self._origin = origin
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._pending: list[tuple[Future[None], int]] = []
         self._gathered = Gathered()
@@ -250,6 +289,10 @@ class _Work:
         self._submit(self._commit, self._gathered, self._ref, cursor, size=0)
         self._gathered, self._bytes = Gathered(), 0
 
+    def discard(self) -> None:
+        """Forget everything since the last checkpoint."""
+        self._gathered, self._bytes = Gathered(), 0
+
     async def finish_rest(self) -> None:
         """Commit rows after the last checkpoint without moving the cursor, and wait for queued work."""
         if self._bytes:
@@ -262,8 +305,9 @@ class _Work:
         Where the error arose in checking or committing, the unit in hand is dropped instead: its cursor has not moved,
         so it is read again.
         """
-        with contextlib.suppress(DianhuanError):
-            await self._settle()
+        while self._pending:
+            with contextlib.suppress(DianhuanError):
+                await self._settle()
         if self._broken:
             self._gathered, self._broken = Gathered(), False
         row = {
@@ -280,7 +324,7 @@ class _Work:
         await self._settle()
 
     def _commit(self, gathered: Gathered, ref: SourceRef, cursor: Cursor | None) -> None:
-        self._summary.add(self._intake.commit(self._source, gathered, ref, cursor))
+        self._summary.add(self._intake.commit(self._source, gathered, ref, cursor, origin=self._origin))
 
     def _submit(self, work: Callable[..., None], *args: object, size: int) -> None:
         def run() -> None:

@@ -58,7 +58,7 @@ class Gates:
         self._points = block.feature("points")
         self._days = list(block.days)
         self._calendar = {d.day: d for d in context.calendar}
-        self._outages = _Outages(tables["outage"], tables["account_link"], tables["metering_point"])
+        self._outages = _Outages(tables["outage"], tables["account_link"], tables["metering_point"], context.as_of)
         self._reports = _by_entity(tables["filed_report"])
         self._open = open_cases
 
@@ -154,7 +154,8 @@ class Gates:
 class _Outages:
     """Outages by what they cut off; enterprises by the feeders, transformers and accounts that supply them."""
 
-    def __init__(self, outages: pa.Table, links: pa.Table, points: pa.Table) -> None:
+    def __init__(self, outages: pa.Table, links: pa.Table, points: pa.Table, day: date) -> None:
+        self._day = day
         self._by: dict[tuple[str, str], list[tuple[datetime, datetime | None]]] = {}
         for row in outages.select(["feeder_id", "transformer_id", "account_no", "starts_at", "ends_at"]).to_pylist():
             for kind in ("account_no", "transformer_id", "feeder_id"):
@@ -171,6 +172,8 @@ class _Outages:
         if not self._by:
             return
         mine = self._links.filter(pc.is_in(self._links.column("entity_id"), value_set=entity_ids))
+        ends = mine.column("valid_to")
+        mine = mine.filter(pc.or_kleene(pc.is_null(ends), pc.greater(ends, pa.scalar(self._day, pa.date32()))))
         accounts = mine.column("account_no").combine_chunks()
         points = self._points.filter(pc.is_in(self._points.column("account_no"), value_set=accounts))
         joined = mine.select(["account_no", "entity_id"]).join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal
 
 from dianhuan_hub.store import Query, Store, read_page
@@ -16,6 +16,9 @@ BOUND_UNKNOWN = (
 )
 
 _ALL = 1_000_000
+
+WAITS = timedelta(days=30)
+"""How long a case that nobody was sent to stays on the list."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ListLine:
     rank: int
     arm: Literal["ranked", "random"]
     case_id: str
+    day: date
     state: str
     entity_id: str
     name: str | None
@@ -44,6 +48,7 @@ class ListLine:
             "rank": self.rank,
             "arm": self.arm,
             "case": self.case_id,
+            "day": self.day.isoformat(),
             "state": self.state,
             "entity": self.entity_id,
             "name": self.name,
@@ -57,7 +62,7 @@ class ListLine:
 def todays_list(
     store: Store, day: date, k: int, random_share: float, divisions: tuple[str | None, ...] | None = None
 ) -> list[ListLine]:
-    """The visits of a day.
+    """The visits of a day: its cases, and those of earlier days that nobody has been sent to yet.
 
     Args:
         store: the city's store.
@@ -67,18 +72,23 @@ def todays_list(
             nobody would ever learn what lies below the cut. The draw depends on the day only.
         divisions: prefixes of the districts wanted, see `Query`.
     """
-    query = Query("case", start=day, end=date.fromordinal(day.toordinal() + 1), division=divisions)
-    cases = read_page(store.engine, query, order=[("priority", True), ("case_id", False)], limit=_ALL).rows
+    end = day + timedelta(days=1)
+    order = [("priority", True), ("case_id", False)]
+    new = Query("case", start=day, end=end, division=divisions)
+    waiting = Query("case", start=day - WAITS, end=day, division=divisions, equals={"state": ["found", "assessed"]})
+    cases = [c for q in (new, waiting) for c in read_page(store.engine, q, order=order, limit=_ALL).rows]
+    cases.sort(key=lambda c: (-c["priority"], c["case_id"]))
     drawn = min(round(k * random_share), max(len(cases) - k, 0))
     top, rest = cases[: k - drawn], cases[k - drawn :]
     lot = sorted(rest, key=lambda c: hashlib.sha256(f"{day}|{c['case_id']}".encode()).digest())[:drawn]
     chosen = [*((c, "ranked") for c in top), *((c, "random") for c in lot)]
     ids = [c["entity_id"] for c, _ in chosen]
     entities = {e["entity_id"]: e for e in _rows(store, Query("entity", equals={"entity_id": ids}), "entity_id")}
-    findings: dict[str, list[dict[str, Any]]] = {}
-    wanted = Query("finding", equals={"entity_id": ids, "passed": True}, start=query.start, end=query.end)
+    findings: dict[tuple[str, date], list[dict[str, Any]]] = {}
+    first = min((c["day"] for c, _ in chosen), default=day)
+    wanted = Query("finding", equals={"entity_id": ids, "passed": True}, start=first, end=end)
     for f in _rows(store, wanted, "finding_id"):
-        findings.setdefault(f["entity_id"], []).append(evidence_of(f))
+        findings.setdefault((f["entity_id"], f["day"]), []).append(evidence_of(f))
     lines = []
     for rank, (case, arm) in enumerate(chosen, 1):
         entity = entities.get(case["entity_id"], {})
@@ -87,13 +97,16 @@ def todays_list(
                 rank=rank,
                 arm="ranked" if arm == "ranked" else "random",
                 case_id=case["case_id"],
+                day=case["day"],
                 state=case["state"],
                 entity_id=case["entity_id"],
                 name=entity.get("name"),
                 division=entity.get("division"),
                 industry=entity.get("industry"),
                 priority=case["priority"],
-                warnings=tuple(sorted(findings.get(case["entity_id"], []), key=lambda w: -w["score"])),
+                warnings=tuple(
+                    sorted(findings.get((case["entity_id"], case["day"]), []), key=lambda w: -float(w["score"]))
+                ),
             )
         )
     return lines

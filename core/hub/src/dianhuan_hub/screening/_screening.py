@@ -179,7 +179,7 @@ class Screening:
         judged = [Judged(_finding_id(s, f), s, f, gates.answer(f, s.gates)) for s, f in found]
         lap("gates")
         run_id = f"R{started:%Y%m%dT%H%M%S%f}"
-        cases = _cases(judged)
+        opened_now: list[int] = []
         ran = [m.spec.id for n, m in models.items() if n not in failed]
 
         def write(con: Connection) -> None:
@@ -187,7 +187,7 @@ class Screening:
             forget_findings(con, day, ran)
             put_results(con, "finding", [_finding_row(j, run_id) for j in judged])
             put_results(con, "warning", [_warning_row(j, now) for j in judged if j.passed])
-            self._open_cases(con, cases, day)
+            opened_now.append(self._open_cases(con, day))
             put_results(con, "model_card", [_card_row(m.spec) for m in models.values()])
             put_run(
                 con,
@@ -205,7 +205,7 @@ class Screening:
         self._store.write(write)
         lap("write")
         warnings = sum(j.passed for j in judged)
-        return RunReport(run_id, day, block.entities.num_rows, len(judged), warnings, len(cases), seconds, failed)
+        return RunReport(run_id, day, block.entities.num_rows, len(judged), warnings, opened_now[0], seconds, failed)
 
     def _chosen(self, only: Sequence[str] | None) -> dict[str, Registered[ModelSpec]]:
         if only is None:
@@ -249,32 +249,44 @@ class Screening:
                 )
         return findings
 
-    def _open_cases(self, con: Connection, cases: Mapping[str, Sequence[Judged]], day: date) -> None:
+    def _open_cases(self, con: Connection, day: date) -> int:
+        """One case for each enterprise with warnings on the day, of whichever run; what people hold stays as it is."""
         now = self._clock.now()
-        held = dict(con.execute('SELECT case_id, state FROM "case" WHERE day = ?', [day]).fetchall())
-        gone = [c for c, state in held.items() if state == "found" and c not in {case_id(e, day) for e in cases}]
-        if gone:
-            con.execute('DELETE FROM "case" WHERE case_id IN (SELECT unnest(?))', [gone])
-            con.execute("DELETE FROM case_event WHERE case_id IN (SELECT unnest(?))", [gone])
+        held = {row[0]: row[1:] for row in con.execute(
+            'SELECT case_id, state, opened_at FROM "case" WHERE day = ?', [day]).fetchall()}  # fmt: skip
+        warned = con.execute(
+            """SELECT entity_id, list(score), string_agg(DISTINCT model_id, ', ' ORDER BY model_id) FROM warning
+            WHERE day = ? GROUP BY entity_id ORDER BY entity_id""",
+            [day],
+        ).fetchall()
+        current = {case_id(entity, day) for entity, *_ in warned}
+        gone = [case for case, (state, _) in held.items() if state == "found" and case not in current]
+        for case in gone:
+            put_case_event(
+                con, case, now, "hub", "archived", "withdrawn: a later run of the day does not warn any more"
+            )
+        con.execute('DELETE FROM "case" WHERE case_id IN (SELECT unnest(?))', [gone])
         rows = []
-        for entity, judged in cases.items():
+        for entity, scores, models in warned:
             case = case_id(entity, day)
-            if held.get(case, "found") != "found":
+            state, opened = held.get(case, ("found", now))
+            if state != "found":
                 continue
             if case not in held:
-                put_case_event(con, case, now, "hub", "found", ", ".join(sorted({j.model.id for j in judged})))
+                put_case_event(con, case, now, "hub", "found", models)
             rows.append(
                 {
                     "case_id": case,
                     "entity_id": entity,
                     "day": day,
                     "state": "found",
-                    "priority": priority([j.finding.score for j in judged]),
-                    "opened_at": now,
+                    "priority": priority(scores),
+                    "opened_at": opened,
                     "updated_at": now,
                 }
             )
         put_results(con, "case", rows)
+        return len(warned)
 
 
 def case_id(entity_id: str, day: date) -> str:
@@ -288,14 +300,6 @@ def priority(scores: Sequence[float]) -> float:
     for score in scores:
         rest *= 1.0 - score
     return 1.0 - rest
-
-
-def _cases(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
-    cases: dict[str, list[Judged]] = {}
-    for j in judged:
-        if j.passed:
-            cases.setdefault(j.finding.entity_id, []).append(j)
-    return cases
 
 
 def _finding_id(spec: ModelSpec, finding: Finding) -> str:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 
+from dianhuan_hub.store._cold import ColdTier
 from dianhuan_hub.store._curves import IndexArray, read_curves
 from dianhuan_hub.store._engine import Engine, arrow
 from dianhuan_hub.store._entity_days import sum_day
@@ -17,7 +18,7 @@ from dianhuan_hub.store._topology import ActiveLinks, Topology, day_number
 
 _ENTITIES = """
 WITH live AS (
-    SELECT l.entity_id, l.account_no, m.tariff_class, m.contract_kva, m.net_metering, l.share
+    SELECT l.entity_id, l.account_no, m.tariff_class, m.contract_kva, m.net_metering
     FROM account_link l JOIN metering_point m USING (account_no)
     WHERE l.valid_from <= $day AND (l.valid_to IS NULL OR l.valid_to > $day)),
 feeds AS (SELECT account_no, count(DISTINCT entity_id) > 1 AS shared FROM live GROUP BY account_no),
@@ -52,14 +53,24 @@ class CityBlock:
     Args:
         engine: the store's engine.
         topology: ordinals and links.
+        cold: sealed days.
         last: the last day of the window.
         days: length of the window.
         features: names to load; more can be asked for later at the price of another read.
     """
 
-    def __init__(self, engine: Engine, topology: Topology, last: date, days: int, features: Iterable[str]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        topology: Topology,
+        cold: ColdTier,
+        last: date,
+        days: int,
+        features: Iterable[str],
+    ) -> None:
         self._engine = engine
         self._topology = topology
+        self._cold = cold
         self._days = tuple(last - timedelta(days=days - 1 - i) for i in range(days))
         self._kept: dict[str, FloatArray] = {}
         with engine.cursor() as con:
@@ -121,12 +132,14 @@ class CityBlock:
         first = day_number(self._days[0])
         with self._engine.cursor() as con:
             day, mp, kw = read_curves(con, first, first + len(self._days) - 1, links)
-        for number in np.unique(day):
-            held = day == number
-            active = self._topology.active(int(number))
+            parts = [(int(n), mp[day == n], kw[day == n]) for n in np.unique(day)]
+            sealed = [day_number(d) for d in self._cold.days(con) if d in self._days]
+            parts += [(n, *self._cold.day(con, n, links)) for n in sealed]
+        for number, points, values in parts:
+            active = self._topology.active(number)
             mine = place[active.ent] >= 0
             active = ActiveLinks(active.mp[mine], active.ent[mine], active.share[mine])
-            sums = sum_day(active, int(number), mp[held], kw[held], len(self._topology.points))
+            sums = sum_day(active, number, points, values, len(self._topology.points))
             whole = sums.complete
-            out[place[sums.ent[whole]], int(number) - first] = sums.kw[whole]
+            out[place[sums.ent[whole]], number - first] = sums.kw[whole]
         return out

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dianhuan_hub.store._curves import CurveRows, insert_curves
+from dianhuan_hub.store._curves import CurveRows, insert_curves, read_curves
 from dianhuan_hub.store._engine import Connection, Engine, arrow, one
 from dianhuan_hub.store._missing import MASK_BYTES, FloatArray, store_to_nan
+from dianhuan_hub.store._topology import EPOCH, IntArray
 from dianhuan_sdk import POINTS_PER_DAY
 
 FLOAT_BITS = 255
@@ -170,8 +171,12 @@ class ColdTier:
             known = {row[0] for row in con.execute("SELECT file FROM cold_day").fetchall()}
         if self._folder.is_dir():
             for path in self._folder.iterdir():
-                if path.suffix == ".part" or (path.suffix == ".parquet" and path.name not in known):
+                if path.suffix == ".part":
                     path.unlink()
+                elif path.suffix == ".parquet" and path.name not in known:
+                    # Not deleted: with another database file beside it, this may be the only copy of a day.
+                    (self._folder / "orphans").mkdir(exist_ok=True)
+                    path.rename(self._folder / "orphans" / path.name)
 
     def seal(self, day: date) -> Path:
         """Move one day of curves into a file of its own; the writer is busy for about two seconds a city-day."""
@@ -194,6 +199,19 @@ class ColdTier:
         """The file of a sealed day, or None where the day is hot."""
         row = one(con, "SELECT file FROM cold_day WHERE day = ?", [day])
         return self._folder / row[0] if row else None
+
+    def day(self, con: Connection, day: int, points: IntArray | None) -> tuple[IntArray, FloatArray]:
+        """Curves of a day (days since 1970-01-01), hot or sealed: metering points, kW of shape (n, 96) with NaN."""
+        path = self.path(con, EPOCH + timedelta(days=day))
+        if path is None:
+            _, mp, kw = read_curves(con, day, day, points)
+            return mp, kw
+        table, kw = read_cold(path, points)
+        return np.asarray(table.column("mp").to_numpy(), np.int32), kw
+
+    def days(self, con: Connection) -> list[date]:
+        """The sealed days in order."""
+        return [row[0] for row in con.execute("SELECT day FROM cold_day ORDER BY day").fetchall()]
 
     def unseal(self, con: Connection, day: date) -> None:
         """Bring a sealed day back into the caller's transaction, because a correction for it has come."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -16,6 +16,7 @@ from dianhuan_hub.store._missing import FloatArray, nan_to_store, store_to_nan
 from dianhuan_hub.store._topology import IntArray
 
 IndexArray = np.ndarray[Any, np.dtype[np.int64]]
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,22 @@ class PutResult:
     unchanged: IndexArray
 
 
-def put_curves(con: duckdb.DuckDBPyConnection, rows: CurveRows, load_id: int) -> PutResult:
+def are_parts(some: FloatArray, other: FloatArray) -> BoolArray:
+    """Shape (n,): rows for one day that agree wherever both have a point are parts of it."""
+    both = ~np.isnan(some) & ~np.isnan(other)
+    return np.asarray(((some == other) | ~both).all(axis=-1))
+
+
+def put_curves(con: duckdb.DuckDBPyConnection, rows: CurveRows, load_id: int, origin: int | None = None) -> PutResult:
     """Write rows of unique (day, metering point) in that order, inside the caller's transaction.
 
-    A row that is there with the same content is left alone. One with other content is moved to `curve_history`
-    with the load that replaced it, and the new one takes its place.
+    A row that is there with the same content is left alone. One that it contradicts is moved to `curve_history` with
+    the load that replaced it, and the new one takes its place. Where the two do not contradict each other, they are
+    parts of one day (a file cut at another hour than local midnight, a page) and are joined.
+
+    Args:
+        origin: for rows that are tried again: the load that first brought them. What a later load has brought since
+            stays as it is.
     """
     every = np.arange(len(rows))
     if len(rows) == 0:
@@ -109,7 +121,8 @@ def put_curves(con: duckdb.DuckDBPyConnection, rows: CurveRows, load_id: int) ->
     present = arrow(
         con,
         f"""
-        SELECT k.pos, c.kw, c.missing, c.points, c.kwh FROM curve c JOIN incoming_keys k USING (day, mp)
+        SELECT k.pos, c.kw, c.missing, c.points, c.kwh, coalesce(l.origin, c.load_id) AS brought_by
+        FROM curve c JOIN incoming_keys k USING (day, mp) LEFT JOIN load l USING (load_id)
         WHERE c.day BETWEEN DATE '1970-01-01' + {low} AND DATE '1970-01-01' + {high}""",
     )
     pos = np.asarray(present.column("pos").to_numpy(), np.int64)
@@ -118,9 +131,13 @@ def put_curves(con: duckdb.DuckDBPyConnection, rows: CurveRows, load_id: int) ->
         insert_curves(con, rows, load_id)
         return PutResult(every, nothing, nothing)
     old = store_to_nan(_one(present.column("kw")), _one(present.column("missing")))
+    old_points = np.asarray(present.column("points").to_numpy(), np.uint8)
+    old_kwh = np.asarray(present.column("kwh").to_numpy(zero_copy_only=False), float)
+    rows = _joined(rows, pos, old, old_points, old_kwh)
     same = _equal(old, rows.kw[pos]).all(axis=1)
-    same &= np.asarray(present.column("points").to_numpy(), np.uint8) == rows.points[pos]
-    same &= _equal(np.asarray(present.column("kwh").to_numpy(zero_copy_only=False), float), rows.kwh[pos])
+    same &= (old_points == rows.points[pos]) & _equal(old_kwh, rows.kwh[pos])
+    if origin is not None:
+        same |= np.asarray(present.column("brought_by").to_numpy(), np.int64) > origin
     corrected, unchanged = np.sort(pos[~same]), np.sort(pos[same])
     if len(corrected):
         con.register("replaced_pos", pa.table({"pos": corrected}))
@@ -134,6 +151,24 @@ def put_curves(con: duckdb.DuckDBPyConnection, rows: CurveRows, load_id: int) ->
     fresh = np.setdiff1d(every, pos, assume_unique=False)
     insert_curves(con, rows.take(np.sort(np.concatenate([fresh, corrected]))), load_id)
     return PutResult(fresh, corrected, unchanged)
+
+
+def _joined(
+    rows: CurveRows,
+    pos: IndexArray,
+    old: FloatArray,
+    old_points: np.ndarray[Any, np.dtype[np.uint8]],
+    old_kwh: np.ndarray[Any, np.dtype[np.float64]],
+) -> CurveRows:
+    parts = np.flatnonzero(are_parts(old, rows.kw[pos]) & (np.isnan(rows.kw[pos]) & ~np.isnan(old)).any(axis=1))
+    if len(parts) == 0:
+        return rows
+    kw, points, kwh = rows.kw.copy(), rows.points.copy(), rows.kwh.copy()
+    at = pos[parts]
+    kw[at] = np.where(np.isnan(kw[at]), old[parts], kw[at])
+    points[at] = np.maximum(points[at], old_points[parts])
+    kwh[at] = np.where(np.isnan(kwh[at]), old_kwh[parts], kwh[at])
+    return replace(rows, kw=kw, points=points, kwh=kwh)
 
 
 def insert_curves(con: duckdb.DuckDBPyConnection, rows: CurveRows, load_id: int) -> None:

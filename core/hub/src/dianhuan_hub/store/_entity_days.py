@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dianhuan_hub.store._curves import CurveRows, read_curves
+from dianhuan_hub.store._curves import CurveRows
 from dianhuan_hub.store._missing import FloatArray
 from dianhuan_hub.store._topology import EPOCH, ActiveLinks, IntArray, Topology
 
@@ -98,12 +98,23 @@ def write_features(
     con.unregister("incoming_features")
 
 
-def refresh(con: duckdb.DuckDBPyConnection, topology: Topology, make: FeatureMaker, day: int, ents: IntArray) -> None:
+DayReader = Callable[[duckdb.DuckDBPyConnection, int, IntArray | None], tuple[IntArray, FloatArray]]
+"""`(connection, day, metering points or None)` → metering points and kW of shape (n, 96), hot or sealed."""
+
+
+def refresh(
+    con: duckdb.DuckDBPyConnection,
+    topology: Topology,
+    make: FeatureMaker,
+    read: DayReader,
+    day: int,
+    ents: IntArray,
+) -> None:
     """Recompute the features of some enterprises on one day from the stored curves."""
     links = topology.active(day)
     mine = np.isin(links.ent, ents)
     links = ActiveLinks(links.mp[mine], links.ent[mine], links.share[mine])
-    _, mp, kw = read_curves(con, day, day, links.mp[links.mp >= 0])
+    mp, kw = read(con, day, links.mp[links.mp >= 0])
     sums = sum_day(links, day, mp, kw, len(topology.points))
     # Enterprises that lost their last link or curve of the day must lose their features too.
     _forget(con, day, np.unique(ents))

@@ -44,10 +44,11 @@ def close_load(
     quarantined: int,
     unchanged: int,
     corrected: int,
+    origin: int | None = None,
 ) -> None:
-    """Write the load's row in the same transaction as its data."""
+    """Write the load's row in the same transaction as its data; `origin` is the load that it tries again."""
     con.execute(
-        "INSERT INTO load VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO load VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             load_id,
             info.plugin,
@@ -62,6 +63,7 @@ def close_load(
             quarantined,
             unchanged,
             corrected,
+            origin,
         ],
     )
 

@@ -41,6 +41,7 @@ _OWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
         "quarantined",
         "unchanged",
         "corrected",
+        "origin",
     ),
     "quarantine": (
         "quarantine_id",

@@ -74,14 +74,13 @@ def put_register(con: duckdb.DuckDBPyConnection, incoming: RegisterRows, load_id
 
 
 def _touched(con: duckdb.DuckDBPyConnection, table: str) -> pa.Array:
-    if table == "account_link":
-        return _column(con, "SELECT entity_id FROM changed_rows UNION SELECT entity_id FROM old_rows")
-    if table == "metering_point":
-        return _column(
-            con,
-            """SELECT DISTINCT entity_id FROM account_link SEMI JOIN
-            (SELECT account_no FROM changed_rows UNION SELECT account_no FROM old_rows) USING (account_no)""",
-        )
+    if table in ("account_link", "metering_point"):
+        # Whoever else is fed by the same account is touched too: its load is shared now, or no longer.
+        linked = """SELECT entity_id FROM account_link SEMI JOIN
+            (SELECT account_no FROM changed_rows UNION SELECT account_no FROM old_rows) USING (account_no)"""
+        if table == "account_link":
+            linked += " UNION SELECT entity_id FROM changed_rows UNION SELECT entity_id FROM old_rows"
+        return _column(con, f"SELECT DISTINCT entity_id FROM ({linked})")
     return pa.array([], pa.string())
 
 

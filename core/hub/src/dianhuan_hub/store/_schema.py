@@ -20,7 +20,7 @@ CREATE TABLE load (
     load_id INTEGER NOT NULL, plugin VARCHAR NOT NULL, plugin_version VARCHAR NOT NULL, stream VARCHAR NOT NULL,
     source VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, raw_ref VARCHAR NOT NULL, started_at TIMESTAMPTZ NOT NULL,
     committed_at TIMESTAMPTZ NOT NULL, accepted BIGINT NOT NULL, quarantined BIGINT NOT NULL,
-    unchanged BIGINT NOT NULL, corrected BIGINT NOT NULL);
+    unchanged BIGINT NOT NULL, corrected BIGINT NOT NULL, origin INTEGER);
 CREATE TABLE cursor (
     source VARCHAR NOT NULL, stream VARCHAR NOT NULL, position VARCHAR NOT NULL, load_id INTEGER NOT NULL,
     moved_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (source, stream));

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dianhuan_hub.store import _loads
 from dianhuan_hub.store._block import CityBlock
-from dianhuan_hub.store._cold import ColdTier, read_cold
+from dianhuan_hub.store._cold import ColdTier
 from dianhuan_hub.store._curves import CurveRows, curve_days, put_curves, read_curves
 from dianhuan_hub.store._engine import Connection, Engine, one
 from dianhuan_hub.store._entity_days import (
@@ -46,6 +46,14 @@ class DaySums:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """Sums of a unit's days, and the topology that they were made by."""
+
+    topology: Topology
+    days: Sequence[DaySums]
+
+
+@dataclass(frozen=True)
 class Unit:
     """What one transaction writes: everything between two checkpoints.
 
@@ -57,6 +65,7 @@ class Unit:
         cursor: (source, stream, position) of the checkpoint, or None.
         replayed: quarantine ids that this unit settles.
         state: plugin state, by plugin.
+        origin: the load that first brought these curves, where they are tried again.
     """
 
     info: LoadInfo
@@ -66,6 +75,7 @@ class Unit:
     cursor: tuple[str, str, Mapping[str, object]] | None = None
     replayed: pa.Array | None = None
     state: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    origin: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,28 +135,27 @@ class Store:
                     self._topology = read_topology(con)
             return self._topology
 
-    def _prepare(self, curves: CurveRows) -> list[DaySums]:
+    def _prepare(self, curves: CurveRows, topology: Topology) -> Prepared:
         """Sum curve rows into entity-days and compute their features."""
-        topology = self.topology()
         prepared = []
         for day, part in rows_by_day(curves):
             sums = sum_day(topology.active(day), day, curves.mp[part], curves.kw[part], len(topology.points))
             prepared.append(DaySums(sums, self._make(sums.kw, EPOCH + timedelta(days=day))))
-        return prepared
+        return Prepared(topology, prepared)
 
     def commit(self, unit: Unit) -> UnitReceipt:
         """Write a unit in one transaction: rows, features, quarantine, lineage and cursor, all or nothing.
 
         Features are computed while the curves are being written.
         """
-        prepared = None if unit.curves is None else self._features.submit(self._prepare, unit.curves)
+        prepared = None if unit.curves is None else self._features.submit(self._prepare, unit.curves, self.topology())
         receipt, changed = self.engine.write(lambda con: self._write(con, unit, prepared))
         if changed:
             with self._lock:
                 self._topology = None
         return receipt
 
-    def _write(self, con: Connection, unit: Unit, prepared: Future[list[DaySums]] | None) -> tuple[UnitReceipt, bool]:
+    def _write(self, con: Connection, unit: Unit, prepared: Future[Prepared] | None) -> tuple[UnitReceipt, bool]:
         load_id = _loads.next_load(con)
         accepted = unchanged = corrected = 0
         topology_changed = False
@@ -161,7 +170,8 @@ class Store:
                 if len(put.touched_entities):
                     days |= self._relink(con, put.touched_entities)
         if unit.curves is not None and prepared is not None and len(unit.curves):
-            counts, touched = self._write_curves(con, unit.curves, prepared, load_id)
+            topology = read_topology(con) if topology_changed else self.topology()
+            counts, touched = self._write_curves(con, unit, prepared, topology, load_id)
             accepted += counts[0] + counts[1]
             corrected += counts[1]
             unchanged += counts[2]
@@ -184,20 +194,23 @@ class Store:
             quarantined=quarantined,
             unchanged=unchanged,
             corrected=corrected,
+            origin=unit.origin,
         )
         receipt = UnitReceipt(load_id, accepted, quarantined, unchanged, corrected, tuple(sorted(days)))
         return receipt, topology_changed
 
     def _write_curves(
-        self, con: Connection, curves: CurveRows, prepared: Future[list[DaySums]], load_id: int
+        self, con: Connection, unit: Unit, prepared: Future[Prepared], topology: Topology, load_id: int
     ) -> tuple[tuple[int, int, int], set[date]]:
+        curves = unit.curves
+        assert curves is not None
         for day, _ in rows_by_day(curves):
             self.cold.unseal(con, EPOCH + timedelta(days=day))
-        put = put_curves(con, curves, load_id)
-        topology = self.topology()
+        put = put_curves(con, curves, load_id, unit.origin)
         written = np.zeros(len(curves), bool)
         written[put.new] = written[put.corrected] = True
-        by_day = {p.sums.day: p for p in prepared.result()}
+        made = prepared.result()
+        by_day = {p.sums.day: p for p in made.days} if made.topology is topology else {}
         days: set[date] = set()
         for day, part in rows_by_day(curves):
             if not written[part].any():
@@ -210,32 +223,35 @@ class Store:
                 continue
             links = topology.active(day)
             mine = np.isin(links.mp, curves.mp[part][written[part]])
-            refresh(con, topology, self._make, day, np.unique(links.ent[mine]))
+            refresh(con, topology, self._make, self.cold.day, day, np.unique(links.ent[mine]))
         return (len(put.new), len(put.corrected), len(put.unchanged)), days
 
+    def _all_days(self, con: Connection) -> list[date]:
+        return sorted({*curve_days(con), *self.cold.days(con)})
+
     def _relink(self, con: Connection, touched: pa.Array) -> set[date]:
-        days = curve_days(con)
+        days = self._all_days(con)
         if not days:
             return set()
         topology = read_topology(con)
         ents = topology.entity_ordinals(touched)
         for day in days:
-            refresh(con, topology, self._make, day_number(day), ents[ents >= 0])
+            refresh(con, topology, self._make, self.cold.day, day_number(day), ents[ents >= 0])
         return set(days)
 
     def _recompute_features(self, con: Connection) -> None:
         """After an update that changed their definition: every kept feature anew from the stored curves."""
-        days = curve_days(con)
+        days = self._all_days(con)
         log.warning("daily features have a new definition: recomputing %d days", len(days))
         renew_features(con)
         topology = read_topology(con)
         everyone = np.arange(len(topology.entities), dtype=np.int32)
         for day in days:
-            refresh(con, topology, self._make, day_number(day), everyone)
+            refresh(con, topology, self._make, self.cold.day, day_number(day), everyone)
 
     def city(self, last: date, days: int, features: Iterable[str]) -> CityBlock:
         """The whole city over the days up to `last`, for models."""
-        return CityBlock(self.engine, self.topology(), last, days, features)
+        return CityBlock(self.engine, self.topology(), self.cold, last, days, features)
 
     def entity_curves(self, entity_id: str, first: date, last: date) -> tuple[list[date], FloatArray]:
         """One enterprise's days first … last (both in): the days and kW of shape (days, 96), NaN = missing."""
@@ -249,12 +265,10 @@ class Store:
         mine: IntArray = np.unique(topology.link_mp[topology.link_ent == ent])
         with self.engine.cursor() as con:
             day, mp, kw = read_curves(con, day_number(first), day_number(last), mine)
-            sealed = {d: self.cold.path(con, d) for d in days}
-        parts = [(int(n), mp[day == n], kw[day == n]) for n in np.unique(day)]
-        for d, path in sealed.items():
-            if path is not None:
-                table, cold = read_cold(path, mine)
-                parts.append((day_number(d), np.asarray(table.column("mp").to_numpy(), np.int32), cold))
+            parts = [(int(n), mp[day == n], kw[day == n]) for n in np.unique(day)]
+            for d in self.cold.days(con):
+                if first <= d <= last:
+                    parts.append((day_number(d), *self.cold.day(con, day_number(d), mine)))
         for number, points, values in parts:
             sums = sum_day(topology.active(number), number, points, values, len(topology.points))
             where = np.flatnonzero((sums.ent == ent) & sums.complete)

@@ -79,6 +79,10 @@ class Topology:
         holds = (self.link_from <= day) & (day < self.link_to)
         mp, ent, share = self.link_mp[holds], self.link_ent[holds], self.link_share[holds]
         unshared = np.isnan(share)
+        # A pair may stand twice, where the start of a link was corrected: it is still one enterprise.
+        first = np.zeros(len(mp), bool)
+        first[np.unique(ent.astype(np.int64) << 32 | mp, return_index=True)[1]] = True
+        mp, ent, share, unshared = mp[first], ent[first], share[first], unshared[first]
         uses = np.bincount(mp, minlength=len(self.points))
         ambiguous = unshared & (uses[mp] > 1)
         mp = np.where(ambiguous, np.int32(-1), mp)

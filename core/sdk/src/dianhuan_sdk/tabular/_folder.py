@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dianhuan_sdk.batches import REJECT_SCHEMA, Batch, Checkpoint, Cursor, SourceRef, Window
+from dianhuan_sdk.batches import REJECT_SCHEMA, Batch, Checkpoint, Cursor, Discard, SourceRef, Window
 from dianhuan_sdk.contracts import TableContract
 from dianhuan_sdk.errors import InputError
 from dianhuan_sdk.tabular._read import empty_rows, sha256_of
@@ -68,7 +68,7 @@ async def read_one(
     reader: FileReader,
     window: Window | None,
     log: logging.Logger,
-) -> AsyncIterator[Batch | Checkpoint]:
+) -> AsyncIterator[Batch | Checkpoint | Discard]:
     """One file of a delivery, then its checkpoint.
 
     Args:
@@ -91,6 +91,7 @@ async def read_one(
                 yield part
     except IncompleteFileError as error:
         log.info("left for the next run: %s", error)
+        yield Discard(f"left for the next run: {error}")
         return
     except InputError as error:
         log.warning("%s", error)
@@ -128,7 +129,7 @@ class Folder:
         window: Window | None = None,
         cursor: Cursor | None = None,
         day_of: Callable[[str], date | None] = lambda name: None,
-    ) -> AsyncIterator[Batch | Checkpoint]:
+    ) -> AsyncIterator[Batch | Checkpoint | Discard]:
         """Read new files in order of their names, with a checkpoint after each.
 
         A file that is not complete is left for the next run. One that is unreadable becomes a reject of `contract`

@@ -16,6 +16,7 @@ from dianhuan_sdk import (
     Batch,
     Checkpoint,
     Cursor,
+    Discard,
     GridAdapter,
     GridAdapterSpec,
     TableContract,
@@ -169,6 +170,8 @@ class GridTrial:
             async for item in adapter.read(stream, window, cursor):
                 if isinstance(item, Checkpoint):
                     reading.checkpoints.append((item, len(reading.batches)))
+                elif isinstance(item, Discard):
+                    del reading.batches[reading.checkpoints[-1][1] if reading.checkpoints else 0 :]
                 else:
                     reading.batches.append(item)
 
