@@ -321,7 +321,9 @@ class _Work:
         self._gathered.refuse(pa.Table.from_pylist([row], schema=QUARANTINE_SCHEMA))
         ref = self._ref if self._ref.uri else SourceRef(self._source.name)
         self._submit(self._commit, self._gathered, ref, None, size=0)
-        await self._settle()
+        # On a full disk even this cannot be written; the error is in the summary all the same.
+        with contextlib.suppress(DianhuanError):
+            await self._settle()
 
     def _commit(self, gathered: Gathered, ref: SourceRef, cursor: Cursor | None) -> None:
         self._summary.add(self._intake.commit(self._source, gathered, ref, cursor, origin=self._origin))
