@@ -166,6 +166,7 @@ def export(hub: Hub, folder: Path, days: int) -> list[Path]:
             pa.table([pa.array(mp), kw], schema=schema),
             files[-1],
             compression="zstd",
+            compression_level=6,  # as the cold tier
             use_dictionary=False,
             row_group_size=20_000,
         )

@@ -12,7 +12,7 @@ from typing import Any
 from dianhuan_hub.app import Hub
 from dianhuan_hub.intake import Summary
 from dianhuan_hub.screening import RunReport
-from dianhuan_hub.store import curve_days, newest_day
+from dianhuan_hub.store import backup, curve_days, newest_day
 from dianhuan_sdk import LOCAL_ZONE, DianhuanError
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class NightReport:
     screenings: list[RunReport] = field(default_factory=list)
     sealed: list[date] = field(default_factory=list)
     raw_dropped: int = 0
+    backup: str = ""
     errors: dict[str, DianhuanError] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,6 +41,7 @@ class NightReport:
             "screenings": [run.as_dict() for run in self.screenings],
             "sealed": [d.isoformat() for d in self.sealed],
             "raw_dropped": self.raw_dropped,
+            "backup": self.backup,
             "errors": {step: e.as_dict() for step, e in self.errors.items()},
         }
 
@@ -71,6 +73,14 @@ async def run_night(hub: Hub, say: Say = lambda _: None) -> NightReport:
         except DianhuanError as error:
             report.errors["sealing"] = error
     report.raw_dropped = hub.intake.drop_old_raw()
+    if hub.config.store.backup_to is not None:
+        say("backup")
+        target = hub.config.file.parent / hub.config.store.backup_to / f"{hub.clock.today():%Y%m%d}"
+        try:
+            await asyncio.to_thread(backup, hub.store.engine, hub.config.data_dir, target, hub.clock.now())
+            report.backup = str(target)
+        except DianhuanError as error:
+            report.errors["backup"] = error
     return report
 
 

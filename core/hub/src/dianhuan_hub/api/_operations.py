@@ -120,6 +120,7 @@ class Load(Node):
     quarantined: BigInt
     unchanged: BigInt
     corrected: BigInt
+    origin: int | None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Load:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,16 @@ class CaseDesk:
         of_day = Query("finding", equals={"entity_id": case["entity_id"], "day": case["day"]})
         findings = read_page(engine, of_day, order=[("score", True), ("finding_id", False)], limit=1_000)
         return CaseFile(case, events.rows, outcomes.rows, findings.rows)
+
+    def seen(self, actor: str, purpose: str, action: str, case_ids: Sequence[str]) -> None:
+        """Put into the audit log that somebody saw these cases."""
+        now = self._clock.now()
+
+        def work(con: Connection) -> None:
+            for case in case_ids:
+                put_audit(con, now, actor, purpose, action, case)
+
+        self._store.write(work)
 
     def move(self, case_id: str, state: str, actor: str, note: str = "") -> dict[str, Any]:
         """Take a case one step on; answers the case as it stands then.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dianhuan_hub.cli._hub import Day, Json, day_or_newest, opened
+from dianhuan_hub.cli._hub import Day, Json, actor, day_or_newest, opened
 from dianhuan_hub.cli._output import emit, progress
 
 _RUN = {
@@ -57,6 +57,7 @@ def todays(
     with opened() as hub:
         chosen = day_or_newest(hub, day)
         lines = [line.as_dict() for line in hub.todays_list(chosen, k, tuple(division) if division else None)]
+        hub.cases.seen(actor(), "case work", f"list {chosen}", [str(line["case"]) for line in lines])
     if as_json:
         emit(({**line, "bound": None} for line in lines), as_json=True)
         return

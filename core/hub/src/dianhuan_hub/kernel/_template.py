@@ -29,6 +29,8 @@ threads = 2
 # 热数据天数；原始文件保留天数（供重放） · days kept hot; days that raw files are kept for replay
 hot_days = 90
 raw_days = 90
+# 每夜备份到此目录下的日期子目录 · every night leaves a backup in a folder of its date below this one
+# backup_to = "/backup/dianhuan"
 
 [screening]
 # 每日可核查户数；随机抽查比例 · visits the officers can make in a day; share drawn at random

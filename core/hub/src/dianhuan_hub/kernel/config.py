@@ -60,7 +60,8 @@ class Store(_Section):
         default="1GB", pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$", description="memory of the database, e.g. 1GB"
     )
     threads: int = Field(default=2, ge=1, le=256, description="threads of the database")
-    hot_days: int = Field(default=90, ge=1, description="days of curves kept in the database file")
+    hot_days: int = Field(default=90, ge=31, description="days of curves kept in the database file")
+    backup_to: Path | None = Field(default=None, description="folder in which every night leaves a backup")
     raw_days: int = Field(default=90, ge=0, description="days that raw files are kept for replay")
 
 
