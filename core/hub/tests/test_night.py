@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ def test_seconds_until_a_local_time(now: datetime, seconds: float) -> None:
 def curves(folder: Path, day: date, points: int) -> None:
     header = ["metering_point_id", "day", *(f"T{h:02d}{m:02d}" for h in range(24) for m in (0, 15, 30, 45))]
     lines = [",".join([f"M{i}", day.isoformat(), *["1"] * 96]) for i in range(points)]
-    (folder / f"load_{day:%Y%m%d}.csv").write_text("\n".join([",".join(header), *lines]) + "\n", "utf-8")
+    file = folder / f"load_{day:%Y%m%d}.csv"
+    file.write_text("\n".join([",".join(header), *lines]) + "\n", "utf-8")
+    delivered = datetime(2026, 3, 9, 20, points, tzinfo=UTC).timestamp()  # before the night, as its clock tells time
+    os.utime(file, (delivered, delivered))
 
 
 @pytest.fixture
