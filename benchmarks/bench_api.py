@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--warnings", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=60)
-    given = parser.parse_args()
+    given = parser.parse_known_args()[0]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hub.toml"
         write_template(file, "株洲市", "430200")

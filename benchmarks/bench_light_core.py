@@ -130,7 +130,7 @@ def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = parser.parse_known_args()[0].rounds
     names = closure("dianhuan-hub")
     base, ours = [], []
     with tempfile.TemporaryDirectory() as place:
