@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dianhuan_federation.policy._compile import Compiled, compile_rows
 from dianhuan_federation.policy._disclosure import Cell, Part, Released, is_safe, protect
+from dianhuan_federation.policy._flatten import NEEDS, flatten, pseudonym
 from dianhuan_federation.policy._gate import BANNED, EgressGate, GateRules, Sent
 from dianhuan_federation.policy._shipped import SHIPPED, shipped_terms
 from dianhuan_federation.policy._sources import CONTRIBUTOR, KEY, SOURCES, Source
@@ -21,6 +22,7 @@ __all__ = [
     "CONTRIBUTOR",
     "KEY",
     "LEAST_K",
+    "NEEDS",
     "SHIPPED",
     "SOURCES",
     "Aggregation",
@@ -36,8 +38,10 @@ __all__ = [
     "SharingTerms",
     "Source",
     "compile_rows",
+    "flatten",
     "is_safe",
     "protect",
+    "pseudonym",
     "read_terms",
     "shipped_terms",
 ]
