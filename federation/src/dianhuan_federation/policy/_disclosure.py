@@ -75,8 +75,13 @@ def protect(lines: Sequence[Sequence[Cell]], rule: DisclosureRule, earlier: Sequ
         for cell in line:
             cell.suppressed = not is_safe(cell.parts.values(), rule) or _differs_by_few(cell.parts, earlier, rule)
         total = line[-1] if len(line) > 1 and line[-1].industry is None else None
-        if total is not None and not total.suppressed:
+        if total is None:
+            continue
+        if not total.suppressed:
             _complement(line[:-1], total, rule, earlier)
+        elif not any(cell.suppressed for cell in line[:-1]):
+            # Cells that are all shown add up to the total that must not be known.
+            _smallest(line[:-1]).suppressed = True
 
 
 def _complement(cells: Sequence[Cell], total: Cell, rule: DisclosureRule, earlier: Sequence[Released]) -> None:
@@ -92,7 +97,11 @@ def _complement(cells: Sequence[Cell], total: Cell, rule: DisclosureRule, earlie
         if not shown:
             total.suppressed = True
             return
-        min(shown, key=lambda cell: (cell.value, cell.industry or "")).suppressed = True
+        _smallest(shown).suppressed = True
+
+
+def _smallest(cells: Sequence[Cell]) -> Cell:
+    return min(cells, key=lambda cell: (cell.value, cell.industry or ""))
 
 
 def _differs_by_few(parts: Mapping[str, Part], earlier: Sequence[Released], rule: DisclosureRule) -> bool:
