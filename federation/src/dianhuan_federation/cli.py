@@ -24,11 +24,14 @@ from dianhuan_federation.core import (
     verify_record,
 )
 from dianhuan_federation.log_store import fsck as check_log
+from dianhuan_federation.policy import read_terms
 from dianhuan_sdk import DianhuanError, InputError
 
 app = typer.Typer(
     no_args_is_help=True, help="跨省联邦 · Federation between hubs: verify, prove, check", add_completion=False
 )
+policies = typer.Typer(no_args_is_help=True, help="共享策略 · Sharing policies")
+app.add_typer(policies, name="policy")
 
 Root = Annotated[
     Path, typer.Option("--trust", exists=True, dir_okay=False, help="根信任文件 · root.json as handed over")
@@ -141,6 +144,25 @@ def fsck(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)]) 
     with _told():
         head = check_log(folder)
     _print({"origin": head.origin, "size": head.size, "root": head.root.hex()})
+
+
+@policies.command("check")
+def check_policy(file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)]) -> None:
+    """检查共享策略 · Check a sharing policy, and say what it lets out. Exit code 0 if it holds, 2 if it is refused."""
+    with _told():
+        terms = read_terms(file.read_bytes())
+    _print(
+        {
+            "id": terms.id,
+            "version": terms.version,
+            "stream": terms.target,
+            "class": terms.klass,
+            "assignee": terms.assignee,
+            "schema": f"{terms.schema.id} {terms.schema.version}",
+            "fields": sorted(terms.fields),
+            "aggregated": terms.aggregation is not None,
+        }
+    )
 
 
 def _verdict(verdict: Verdict) -> Mapping[str, str | None]:

@@ -60,7 +60,13 @@ from dianhuan_federation.core._rows import (
     row_root,
 )
 from dianhuan_federation.core._schema import Column, RowSchema, Schemas
-from dianhuan_federation.core._standard import OUTCOME_ROWS, STANDARD_SCHEMAS, STATISTIC_ROWS, WARNING_ROWS
+from dianhuan_federation.core._standard import (
+    NAMELESS_WARNING_ROWS,
+    OUTCOME_ROWS,
+    STANDARD_SCHEMAS,
+    STATISTIC_ROWS,
+    WARNING_ROWS,
+)
 from dianhuan_federation.core._state import LogState, PolicyBook
 from dianhuan_federation.core._statements import (
     KINDS,
@@ -125,6 +131,7 @@ __all__ = [
     "KINDS",
     "MAX_INTEGER",
     "MEDIA_TYPES",
+    "NAMELESS_WARNING_ROWS",
     "ORIGIN",
     "OUTCOME_ROWS",
     "PATHS",

@@ -24,6 +24,13 @@ WARNING_ROWS = RowSchema(
 )
 """One warning: enterprise by GB 32100 code, division by GB/T 2260, industry by GB/T 4754-2017."""
 
+NAMELESS_WARNING_ROWS = RowSchema(
+    id="warning",
+    version="1.1",
+    columns=tuple(column for column in WARNING_ROWS.columns if column.name != "enterprise_name"),
+)
+"""A warning without the enterprise's name, which is personal in the contract of `entity`: what a publisher sends."""
+
 OUTCOME_ROWS = RowSchema(
     id="outcome",
     version="1.0",
@@ -58,6 +65,7 @@ STATISTIC_ROWS = RowSchema(
 """One cell of a table; a suppressed cell has neither value nor contributors."""
 
 STANDARD_SCHEMAS: Schemas = {
-    (schema.id, schema.version): schema for schema in (WARNING_ROWS, OUTCOME_ROWS, STATISTIC_ROWS)
+    (schema.id, schema.version): schema
+    for schema in (WARNING_ROWS, NAMELESS_WARNING_ROWS, OUTCOME_ROWS, STATISTIC_ROWS)
 }
 """The standard schemas by (id, version)."""
