@@ -23,6 +23,9 @@ $(VENV)/.hub: requirements/hub.txt requirements/constraints.txt $(DISTS) | $(VEN
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.hub
 	@echo "installing the tools of the checks into $(VENV)"
 	$(PIP) -r requirements/dev.txt
+	@command -v node >/dev/null || { echo "installing Node for the second verifier"; \
+	  (apt-get update && apt-get install -y --no-install-recommends nodejs) >/dev/null 2>&1; } \
+	  || echo "Node could not be installed: the test of the second verifier will be skipped"
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
