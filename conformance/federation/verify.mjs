@@ -39,7 +39,7 @@ function canonicalOf(data) {
   const value = JSON.parse(text);
   const output = canonical(value);
   if (/[.eE]/.test(text.replace(/"(?:[^"\\]|\\.)*"|true|false|null/g, ""))) throw new Error("float");
-  if (!output.isWellFormed() || /\\ud[89a-f]/.test(output)) throw new Error("surrogate");
+  if (/\p{Surrogate}/u.test(output) || /\\ud[89a-f]/.test(output)) throw new Error("surrogate");
   if (colons(text) !== colons(output)) throw new Error("duplicate key");
   if (/\[{17}/.test(output)) throw new Error("depth");
   return output;
