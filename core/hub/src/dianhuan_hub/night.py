@@ -12,7 +12,7 @@ from typing import Any
 from dianhuan_hub.app import Hub
 from dianhuan_hub.intake import Summary
 from dianhuan_hub.screening import RunReport
-from dianhuan_hub.store import backup, curve_days, newest_day
+from dianhuan_hub.store import backup, curve_days, newest_day, recent_days, screened_days
 from dianhuan_sdk import LOCAL_ZONE, DianhuanError
 
 log = logging.getLogger(__name__)
@@ -90,13 +90,9 @@ def days_to_screen(hub: Hub, changed: set[date]) -> list[date]:
     A handful of rows for a day (a stray correction, a delivery that has only begun) is not a day of the city.
     """
     with hub.store.engine.cursor() as con:
-        counts = con.execute(
-            "SELECT day, count(*) FROM feature_day WHERE day > (SELECT max(day) - ? FROM feature_day) GROUP BY day",
-            [REACH],
-        ).fetchall()
-        screened = {row[0] for row in con.execute("SELECT DISTINCT day FROM run").fetchall()}
-    usual = max((n for _, n in counts), default=0)
-    return sorted(d for d, n in counts if 2 * n >= usual and (d not in screened or d in changed))
+        counts, screened = recent_days(con, REACH), screened_days(con)
+    usual = max(counts.values(), default=0)
+    return sorted(d for d, n in counts.items() if 2 * n >= usual and (d not in screened or d in changed))
 
 
 def seal_old_days(hub: Hub, newest: date) -> list[date]:

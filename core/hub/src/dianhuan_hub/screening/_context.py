@@ -34,13 +34,15 @@ def known_on(table: pa.Table, name: str, day: date) -> pa.Table:
         return table
     since = table.column(column)
     if pa.types.is_timestamp(since.type):
-        end = pa.scalar(_end_of(day), since.type)
+        end = pa.scalar(local_day(day)[1], since.type)
         return table.filter(pc.less(since, end))
     return table.filter(pc.less_equal(since, pa.scalar(day, since.type)))
 
 
-def _end_of(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=LOCAL_ZONE) + timedelta(days=1)
+def local_day(day: date) -> tuple[datetime, datetime]:
+    """The instants at which a civil day in `LOCAL_ZONE` begins and ends."""
+    start = datetime(day.year, day.month, day.day, tzinfo=LOCAL_ZONE)
+    return start, start + timedelta(days=1)
 
 
 def read_tables(store: Store, names: Iterable[str], day: date) -> dict[str, pa.Table]:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dianhuan_hub.screening._context import local_day
 from dianhuan_sdk import LOCAL_ZONE, Block, Finding, ModelContext, Text
 from dianhuan_sdk.models import Gate
 
@@ -103,7 +104,7 @@ class Gates:
         return False, Text(f"当日停电 {start:%H:%M}–{end:%H:%M}", f"outage {start:%H:%M}–{end:%H:%M} on that day")
 
     def _filed_report(self, finding: Finding) -> tuple[bool, Text]:
-        start, end = _span(finding.day)
+        start, end = local_day(finding.day)
         for report in self._reports.get(finding.entity_id, ()):
             if report["starts_at"] < end and (report["ends_at"] is None or report["ends_at"] > start):
                 kind = report["kind"]
@@ -185,7 +186,7 @@ class _Outages:
 
     def of(self, entity_id: str, day: date) -> tuple[datetime, datetime] | None:
         """The longest outage of an hour or more on a local day, in local time, or None."""
-        start, end = _span(day)
+        start, end = local_day(day)
         best: tuple[datetime, datetime] | None = None
         for place in self._places.get(entity_id, ()):
             for since, until in self._by.get(place, ()):
@@ -200,8 +201,3 @@ def _by_entity(reports: pa.Table) -> dict[str, list[dict[str, Any]]]:
     for row in reports.select(["report_id", "entity_id", "kind", "starts_at", "ends_at"]).to_pylist():
         grouped.setdefault(row["entity_id"], []).append(row)
     return grouped
-
-
-def _span(day: date) -> tuple[datetime, datetime]:
-    start = datetime(day.year, day.month, day.day, tzinfo=LOCAL_ZONE)
-    return start, start + timedelta(days=1)

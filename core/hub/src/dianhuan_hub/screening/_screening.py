@@ -21,11 +21,14 @@ from dianhuan_hub.store import (
     Connection,
     RunInfo,
     Store,
+    cases_of,
+    drop_cases,
     forget_findings,
     open_cases,
     put_case_event,
     put_results,
     put_run,
+    warned_on,
 )
 from dianhuan_sdk import (
     Block,
@@ -252,20 +255,15 @@ class Screening:
     def _open_cases(self, con: Connection, day: date) -> int:
         """One case for each enterprise with warnings on the day, of whichever run; what people hold stays as it is."""
         now = self._clock.now()
-        held = {row[0]: row[1:] for row in con.execute(
-            'SELECT case_id, state, opened_at FROM "case" WHERE day = ?', [day]).fetchall()}  # fmt: skip
-        warned = con.execute(
-            """SELECT entity_id, list(score), string_agg(DISTINCT model_id, ', ' ORDER BY model_id) FROM warning
-            WHERE day = ? GROUP BY entity_id ORDER BY entity_id""",
-            [day],
-        ).fetchall()
+        held = cases_of(con, day)
+        warned = warned_on(con, day)
         current = {case_id(entity, day) for entity, *_ in warned}
         gone = [case for case, (state, _) in held.items() if state == "found" and case not in current]
         for case in gone:
             put_case_event(
                 con, case, now, "hub", "archived", "withdrawn: a later run of the day does not warn any more"
             )
-        con.execute('DELETE FROM "case" WHERE case_id IN (SELECT unnest(?))', [gone])
+        drop_cases(con, gone)
         rows = []
         for entity, scores, models in warned:
             case = case_id(entity, day)

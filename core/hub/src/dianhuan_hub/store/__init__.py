@@ -26,7 +26,19 @@ from dianhuan_hub.store._reads import (
     read_stream,
 )
 from dianhuan_hub.store._registers import RegisterRows
-from dianhuan_hub.store._results import RunInfo, forget_findings, open_cases, put_case_event, put_results, put_run
+from dianhuan_hub.store._results import (
+    RunInfo,
+    cases_of,
+    drop_cases,
+    forget_findings,
+    open_cases,
+    put_case_event,
+    put_results,
+    put_run,
+    recent_days,
+    screened_days,
+    warned_on,
+)
 from dianhuan_hub.store._store import Store, Unit, UnitReceipt
 from dianhuan_hub.store._topology import Topology, day_number
 
@@ -50,11 +62,13 @@ __all__ = [
     "Unit",
     "UnitReceipt",
     "backup",
+    "cases_of",
     "columns_of",
     "curve_days",
     "curves_to_nan",
     "day_number",
     "dequantize",
+    "drop_cases",
     "forget_findings",
     "gather",
     "nan_to_contract",
@@ -74,6 +88,9 @@ __all__ = [
     "read_page",
     "read_state",
     "read_stream",
+    "recent_days",
     "restore",
+    "screened_days",
     "store_to_nan",
+    "warned_on",
 ]

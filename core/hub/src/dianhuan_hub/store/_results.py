@@ -72,3 +72,38 @@ def open_cases(con: Connection, before: date) -> dict[str, str]:
         [before],
     ).fetchall()
     return dict(rows)
+
+
+def cases_of(con: Connection, day: date) -> dict[str, tuple[str, datetime]]:
+    """Case → its state and when it was opened, of one day."""
+    rows = con.execute('SELECT case_id, state, opened_at FROM "case" WHERE day = ?', [day]).fetchall()
+    return {case: (state, opened) for case, state, opened in rows}
+
+
+def warned_on(con: Connection, day: date) -> list[tuple[str, list[float], str]]:
+    """Enterprises with warnings on a day: id, the warnings' scores, and the models' names in one text."""
+    return con.execute(
+        """SELECT entity_id, list(score), string_agg(DISTINCT model_id, ', ' ORDER BY model_id) FROM warning
+        WHERE day = ? GROUP BY entity_id ORDER BY entity_id""",
+        [day],
+    ).fetchall()
+
+
+def drop_cases(con: Connection, case_ids: Sequence[str]) -> None:
+    """Take cases off; their events stay on record."""
+    con.execute('DELETE FROM "case" WHERE case_id IN (SELECT unnest(?))', [list(case_ids)])
+
+
+def recent_days(con: Connection, reach: int) -> dict[date, int]:
+    """Days of the last `reach` days of data → how many enterprises have features on them."""
+    return dict(
+        con.execute(
+            "SELECT day, count(*) FROM feature_day WHERE day > (SELECT max(day) - ? FROM feature_day) GROUP BY day",
+            [reach],
+        ).fetchall()
+    )
+
+
+def screened_days(con: Connection) -> set[date]:
+    """Days that were screened at least once."""
+    return {row[0] for row in con.execute("SELECT DISTINCT day FROM run").fetchall()}
