@@ -20,7 +20,7 @@ from securesystemslib.signer import Key, Signature, SSlibKey  # type: ignore[att
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Role, Root, Targets  # type: ignore[attr-defined]
 
-from dianhuan_federation.core import PublicKey, Signer, Suites, canonical, key_id, parse
+from dianhuan_federation.core import PublicKey, Signer, Suites, canonical, key_id, parse, read_hub
 from dianhuan_sdk import InputError
 
 DRAFT_KIND = "urn:dianhuan:federation:trust-draft:v1"
@@ -199,6 +199,7 @@ class Draft:
                 raise InputError(f"a draft of {file.role} that holds {signed.type}")
             for path, content in targets.items():
                 signed.targets[path].verify_length_and_hashes(content)
+                read_hub(path, content, Suites())
         except (msgspec.ValidationError, *_BAD) as error:
             raise InputError(f"a draft that does not hold: {error}", hint="ask for the file again") from None
         holders = tuple(Holders(group.name, group.keys, group.threshold) for group in file.holders)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     DelegatedRole,
     Delegations,
@@ -37,6 +38,8 @@ from dianhuan_sdk import ConfigError, InputError
 DAY = 86_400
 LIFETIMES = {"root": 365, "targets": 365, "province": 180, "snapshot": 30, "timestamp": 30}
 """Days that metadata holds, by kind of role."""
+
+_T = TypeVar("_T", Root, Targets, Snapshot, Timestamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,7 @@ class TrustRepository:
         version = 1
         while (self.folder / f"{version + 1}.root.json").exists():
             version += 1
-        signed = _metadata(self._read(f"{version}.root.json"))
-        assert isinstance(signed, Root)
-        return signed
+        return _metadata(Root, self._read(f"{version}.root.json"))
 
     def role(self, name: str) -> Targets:
         """The targets metadata in force of `targets` or `prov-NN`.
@@ -138,9 +139,7 @@ class TrustRepository:
         meta = self._snapshot().meta.get(f"{name}.json")
         if meta is None:
             raise InputError(f"the trust repository has no role {name}", hint="see `dianhuan federation status`")
-        signed = _metadata(self._read(f"{meta.version}.{name}.json"))
-        assert isinstance(signed, Targets)
-        return signed
+        return _metadata(Targets, self._read(f"{meta.version}.{name}.json"))
 
     def provinces(self) -> list[str]:
         """Names of the delegated roles."""
@@ -149,14 +148,16 @@ class TrustRepository:
 
     def expiries(self) -> dict[str, tuple[int, int]]:
         """Version and expiry (POSIX seconds) by role."""
-        timestamp = _metadata(self._read("timestamp.json"))
+        timestamp = _metadata(Timestamp, self._read("timestamp.json"))
         roles: dict[str, Any] = {"root": self.root(), "timestamp": timestamp, "snapshot": self._snapshot()}
         roles |= {name: self.role(name) for name in ("targets", *self.provinces())}
         return {name: (signed.version, int(signed.expires.timestamp())) for name, signed in roles.items()}
 
     def holders(self, role: str) -> Holders:
         """Who signs a role now."""
-        return Holders.of(role, self._delegator(role), role)
+        if role.startswith("prov-") and role not in self.provinces():
+            raise InputError(f"the trust repository has no role {role}", hint="see `dianhuan federation status`")
+        return Holders.of(role, self.role("targets") if role.startswith("prov-") else self.root(), role)
 
     def load(self, now: int) -> Trust:
         """The repository as every verifier sees it."""
@@ -328,9 +329,9 @@ class TrustRepository:
                 metas[f"{draft.role}.json"] = MetaFile(draft.document.signed.version)
             if draft.document.signed.version != last + 1:
                 raise InputError(
-                    f"{draft.name} is a draft upon version {draft.document.signed.version - 1}",
-                    expected=f"version {last + 1}: somebody else published meanwhile",
-                    hint="make the draft again",
+                    f"{draft.name} does not follow version {last}, which is in force",
+                    expected=f"version {last + 1}",
+                    hint="somebody else published meanwhile: make the draft again",
                 )
         number = 1 if old is None else old.version + 1
         listed = Snapshot(number, expires=lasting("snapshot", now), meta=metas)
@@ -339,15 +340,9 @@ class TrustRepository:
         fresh["timestamp.json"] = _signed(newest, timestamp)
         return fresh
 
-    def _delegator(self, role: str) -> Root | Targets:
-        return self.role("targets") if role.startswith("prov-") else self.root()
-
     def _snapshot(self) -> Snapshot:
-        timestamp = _metadata(self._read("timestamp.json"))
-        assert isinstance(timestamp, Timestamp)
-        signed = _metadata(self._read(f"{timestamp.snapshot_meta.version}.snapshot.json"))
-        assert isinstance(signed, Snapshot)
-        return signed
+        timestamp = _metadata(Timestamp, self._read("timestamp.json"))
+        return _metadata(Snapshot, self._read(f"{timestamp.snapshot_meta.version}.snapshot.json"))
 
     def _read(self, path: str) -> bytes:
         try:
@@ -404,9 +399,14 @@ def _target_path(path: str, digest: str) -> str:
     return f"targets/{folder}/{digest}.{name}"
 
 
-def _metadata(data: bytes) -> Any:
-    document: Metadata[Any] = Metadata.from_dict(parse(data))
-    return document.signed
+def _metadata(kind: type[_T], data: bytes) -> _T:
+    try:
+        signed = Metadata.from_dict(parse(data)).signed
+    except (RepositoryError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"the trust repository holds a damaged file: {error}", hint="fetch it again") from None
+    if not isinstance(signed, kind):
+        raise InputError(f"the trust repository holds {signed.type} in place of {kind.type}", hint="fetch it again")
+    return signed
 
 
 def _encoded(document: Metadata[Any]) -> bytes:
