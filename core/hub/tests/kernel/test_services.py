@@ -79,7 +79,7 @@ PART = """
         return app
 
     SERVICE = ServiceSpec("notes", "笔记", "notes", Config, tables=(NOTE,), run=run, routes=routes,
-                          graphql=GraphQLPart("trial", TrialNotes, resolve, lists=()))
+                          graphql=GraphQLPart("trial", lambda: TrialNotes, resolve))
 
     app = typer.Typer()
 

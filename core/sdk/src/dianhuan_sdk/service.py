@@ -44,14 +44,15 @@ class GraphQLPart:
 
     Args:
         field: its name in the schema; a name that is taken refuses the plugin.
-        type: a Strawberry type; names of its types must be the plugin's own.
+        type: gives the Strawberry type when the API is built, so that a command that serves nothing imports none of
+            it; names of its types must be the plugin's own.
         resolve: makes the value of that type for one request. It and its fields run in the hub's event loop: what
             reads the storage port is `async` and does so in a thread.
         lists: names of fields below it that take `first` and answer with that many rows: their cost is counted so.
     """
 
     field: str
-    type: type[Any]
+    type: Callable[[], type[Any]]
     resolve: Callable[[PluginContext, Caller], object]
     lists: tuple[str, ...] = ()
 

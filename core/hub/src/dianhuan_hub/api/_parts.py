@@ -42,5 +42,5 @@ def _field(part: GraphQLPart, context: PluginContext) -> Any:
         divisions = None if reader.grant.whole_city else reader.grant.divisions
         return part.resolve(context, Caller(reader.grant.actor, reader.grant.purpose, divisions))
 
-    resolve.__annotations__["return"] = part.type
+    resolve.__annotations__["return"] = part.type()
     return strawberry.field(resolver=resolve)

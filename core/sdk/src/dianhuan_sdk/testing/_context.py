@@ -138,7 +138,8 @@ class KitStorage:
             rows = rows.filter(pc.is_in(rows[column], value_set=pa.array(values, rows.schema.field(column).type)))
         for column, some in (prefix or {}).items():
             begins = [pc.starts_with(rows[column], one) for one in ([some] if isinstance(some, str) else some)]
-            rows = rows.filter(functools.reduce(pc.or_, begins))
+            none = pa.array([False] * rows.num_rows, pa.bool_())
+            rows = rows.filter(functools.reduce(pc.or_, begins, none))
         days = next((f.name for f in rows.schema if f.type == pa.date32()), None)
         if days is not None and start is not None:
             rows = rows.filter(pc.greater_equal(rows[days], pa.scalar(start, pa.date32())))
