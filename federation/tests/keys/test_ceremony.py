@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dianhuan_federation.config import FederationConfig
-from dianhuan_federation.core import Code, Heartbeat, State, build_statement, key_id, statement_digest
+from dianhuan_federation.core import Code, Heartbeat, State, build_statement, key_id, parse_policy, statement_digest
 from dianhuan_federation.keys import OwnLog, read_key_file
 
 Ceremony = Any
@@ -288,3 +288,11 @@ def test_the_own_log_is_read_back(members: Ceremony, hub: str) -> None:
     assert (log.origin, log.size) == (f"fed.example/{hub}/r1", 2)
     assert log.next("alive") == (3, beats.before)
     assert log.next("grants") == (1, None)
+
+
+def test_a_witness_key_gives_its_line_for_policies(fed: Ceremony) -> None:
+    public = fed.make_key("witness", "w43")
+    line = fed.run("trust", "vkey", public, "--name", "prov.example/w43")["vkey"]
+    policy = parse_policy(f"witness w43 {line}\nquorum w43\n".encode())
+    assert policy.witnesses["w43"].key.raw == read_key_file(fed.holder("w43"), "witness").public.raw
+    assert "role root" in fed.refused("trust", "vkey", fed.public("root-1"), "--name", "x")
