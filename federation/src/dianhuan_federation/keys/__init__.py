@@ -30,7 +30,7 @@ from dianhuan_federation.keys._files import (
     write_pseudonym_key,
 )
 from dianhuan_federation.keys._grants import GrantFile, LoggedStatement, OwnLog, new_grant, retract_grant
-from dianhuan_federation.keys._joining import Member, Request, join, member_config, newest_keys, pin, rotate
+from dianhuan_federation.keys._joining import Member, Request, join, keys_in_force, member_config, pin, rotate
 from dianhuan_federation.keys._membership import (
     Invitation,
     KeyRequest,
@@ -76,10 +76,10 @@ __all__ = [
     "invite",
     "iso",
     "join",
+    "keys_in_force",
     "member_config",
     "merged",
     "new_grant",
-    "newest_keys",
     "pin",
     "public_form",
     "read_invitation",

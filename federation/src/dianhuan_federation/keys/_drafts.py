@@ -25,6 +25,7 @@ from dianhuan_sdk import InputError
 
 DRAFT_KIND = "urn:dianhuan:federation:trust-draft:v1"
 MAX_DRAFT = 4 * 1024 * 1024
+_TITLES = {"sha256": "SHA-256", "sm3": "SM3"}
 _BAD = (RepositoryError, SignatureError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -157,6 +158,9 @@ class Draft:
         content = self.content()
         until = content["expires"][:10]
         lines = [(f"{self.name}，有效期至 {until}", f"{self.name}, holds until {until}")]
+        if self.role == "root":
+            prints = fingerprints(self.metadata())
+            lines += [(f"指纹 {title} {prints[t]}", f"fingerprint {title} {prints[t]}") for t, title in _TITLES.items()]
         for name, count in {**content.get("thresholds", {}), **content.get("provinces", {})}.items():
             lines.append((f"{name} 门限 {count}", f"{name}: {count} must sign"))
         for path, file in content.get("new", {}).items():

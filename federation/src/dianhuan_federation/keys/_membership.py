@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -212,6 +213,8 @@ def request_keys(
         endpoints: where the hub can be pulled from.
         now: POSIX seconds.
     """
+    for endpoint in endpoints:
+        check_endpoint(endpoint)
     known = _payload(open_envelope(invitation), INVITATION_TYPE, Invitation)
     return _request(known.hub, known.origin, base64.b64encode(invitation).decode(), keys, (), endpoints, now)
 
@@ -339,6 +342,8 @@ def _invited(
     lacking = set(invitation.roles) - {form.role for form in forms}
     if lacking:
         raise InputError(f"the request lacks the key of {', '.join(sorted(lacking))}", hint="let the hub ask again")
+    for endpoint in wanted.endpoints:
+        check_endpoint(endpoint)
     origins = list(file.get("origins", []))
     if all(entry["origin"] != invitation.origin for entry in origins):
         origins.append({"origin": invitation.origin, "inception": iso(now)})
@@ -388,6 +393,18 @@ def _request(
         issued_at=_time(now),
     )
     return seal(REQUEST_TYPE, canonical(msgspec.to_builtins(request)), [*(signer for _, signer in keys), *old])
+
+
+def check_endpoint(url: str) -> None:
+    """An address below which a hub's tree lies; `InputError` for anything but a plain http or https address."""
+    wrong = InputError(f"endpoint {url[:160]!r}", expected="https://<host>[:port]/<path>, no user, query or fragment")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise wrong from None
+    plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    if not plain or parts.query or parts.fragment:
+        raise wrong
 
 
 def _payload(envelope: Envelope, payload_type: str, model: type[_T]) -> _T:
