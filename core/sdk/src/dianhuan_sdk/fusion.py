@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 from pydantic import BaseModel
 
 from dianhuan_sdk.context import PluginContext
-from dianhuan_sdk.features import BoolArray, FloatArray
+from dianhuan_sdk.features import BoolArray
+
+DoubleArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Fuser(Protocol):
     """Learns and predicts; a pure function of its inputs."""
 
-    def fit(self, columns: Sequence[str], scores: FloatArray, found: BoolArray, weights: FloatArray) -> bytes:
+    def fit(self, columns: Sequence[str], scores: DoubleArray, found: BoolArray, weights: DoubleArray) -> bytes:
         """Learn from cases that were visited.
 
         Args:
@@ -34,7 +37,7 @@ class Fuser(Protocol):
         """
         ...
 
-    def predict(self, state: bytes, columns: Sequence[str], scores: FloatArray) -> FloatArray:
+    def predict(self, state: bytes, columns: Sequence[str], scores: DoubleArray) -> DoubleArray:
         """Probability that a visit holds, shape (cases,); the columns may differ from those that were learnt."""
         ...
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dianhuan_sdk.features import BoolArray, FloatArray
+from dianhuan_sdk.features import BoolArray
+from dianhuan_sdk.fusion import DoubleArray
 
 CONFIDENCE = 0.95
 
@@ -31,7 +32,7 @@ class PastDay:
         wasted: shape (visits,); visits that could not inspect are left out of both.
     """
 
-    probability: FloatArray
+    probability: DoubleArray
     wasted: BoolArray
 
 
@@ -47,7 +48,7 @@ class Bound:
     """
 
     wasted: np.ndarray
-    expected: FloatArray
+    expected: DoubleArray
     confidence: float
     days: int
 
@@ -57,7 +58,7 @@ def days_needed(confidence: float = CONFIDENCE) -> int:
     return math.ceil(confidence / (1 - confidence) - 1e-9)
 
 
-def bound(probability: FloatArray, past: Sequence[PastDay], confidence: float = CONFIDENCE) -> Bound | None:
+def bound(probability: DoubleArray, past: Sequence[PastDay], confidence: float = CONFIDENCE) -> Bound | None:
     """The bound for a list.
 
     Args:
@@ -79,7 +80,7 @@ def bound(probability: FloatArray, past: Sequence[PastDay], confidence: float = 
     return Bound(_consistent(limited), expected, confidence, len(worst))
 
 
-def _consistent(limits: FloatArray) -> np.ndarray:
+def _consistent(limits: DoubleArray) -> np.ndarray:
     """The tightest counts that the limits imply together: one visit more wastes none fewer and one more at most."""
     from_longer = np.minimum.accumulate(limits[::-1])[::-1]
     out = from_longer.copy()
@@ -88,7 +89,7 @@ def _consistent(limits: FloatArray) -> np.ndarray:
     return np.asarray(out, np.int64)
 
 
-def _promised(probability: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _promised(probability: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Expected wasted visits of each beginning of the list, and the scale by which they are measured."""
     miss = 1.0 - np.asarray(probability, np.float64)
     expected = np.cumsum(miss)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dianhuan_hub.ranking._lessons import Lessons, matrix
-from dianhuan_sdk import Fuser
-from dianhuan_sdk.features import FloatArray
+from dianhuan_sdk import DianhuanError, Fuser
+from dianhuan_sdk.fusion import DoubleArray
+
+log = logging.getLogger(__name__)
 
 RULES = "rules"
 EARLIER = 0.75
@@ -78,14 +81,18 @@ def learn(seen: Lessons, ways: Sequence[Way]) -> Ranking:
     best: Way | None = None
     earlier, later = seen.split(EARLIER)
     if len(later.found):
-        trial[RULES] = log_loss(rules(later.scores), later)
+        trial[RULES] = log_loss(rules(later.columns, later.scores), later)
     for way in sorted(ways, key=lambda w: (w.least, w.id)):
         if len(seen.found) < way.least or seen.wasted < way.least_wasted or not earlier.found.any():
             continue
         if earlier.found.all():
             continue
-        state = way.fuser.fit(earlier.columns, earlier.scores, earlier.found, earlier.weights)
-        loss = log_loss(way.fuser.predict(state, later.columns, later.scores), later)
+        try:
+            state = way.fuser.fit(earlier.columns, earlier.scores, earlier.found, earlier.weights)
+            loss = log_loss(way.fuser.predict(state, later.columns, later.scores), later)
+        except DianhuanError as error:
+            log.warning("fusion %s is left out: %s", way.id, error)
+            continue
         if loss <= min(trial.values()):
             best = way
         trial[way.id] = loss
@@ -95,7 +102,7 @@ def learn(seen: Lessons, ways: Sequence[Way]) -> Ranking:
     return Ranking(f"{best.id}@{best.version}", seen.columns, state, len(seen.found), trial)
 
 
-def probabilities(ranking: Ranking, ways: Sequence[Way], scores: Sequence[Mapping[str, float]]) -> FloatArray:
+def probabilities(ranking: Ranking, ways: Sequence[Way], scores: Sequence[Mapping[str, float]]) -> DoubleArray:
     """Probabilities of cases, shape (cases,).
 
     Raises:
@@ -104,17 +111,18 @@ def probabilities(ranking: Ranking, ways: Sequence[Way], scores: Sequence[Mappin
     columns = tuple(sorted({name for row in scores for name in row} | set(ranking.columns)))
     rows = matrix(scores, columns)
     if ranking.fusion == COLD.fusion:
-        return rules(matrix([{n: s for n, s in row.items() if ":" not in n} for row in scores], columns))
+        return rules(columns, rows)
     way = {f"{w.id}@{w.version}": w for w in ways}[ranking.fusion]
     return np.clip(np.asarray(way.fuser.predict(ranking.state, columns, rows), np.float64), 0.0, 1.0)
 
 
-def rules(scores: FloatArray) -> FloatArray:
-    """1 − Π(1 − score)."""
-    return np.asarray(1.0 - np.prod(1.0 - scores, axis=1), np.float64)
+def rules(columns: Sequence[str], scores: DoubleArray) -> DoubleArray:
+    """1 − Π(1 − score) over the models; what the hub itself knows (`hub:…`) is no finding."""
+    models = [place for place, name in enumerate(columns) if not name.startswith("hub:")]
+    return np.asarray(1.0 - np.prod(1.0 - scores[:, models], axis=1), np.float64)
 
 
-def log_loss(probability: FloatArray, seen: Lessons) -> float:
+def log_loss(probability: DoubleArray, seen: Lessons) -> float:
     """Weighted mean log loss, nats."""
     p = np.clip(probability, 1e-6, 1 - 1e-6)
     loss = -np.where(seen.found, np.log(p), np.log1p(-p))

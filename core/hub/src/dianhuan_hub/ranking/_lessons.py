@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from dianhuan_hub.ranking._bound import PastDay
-from dianhuan_sdk.features import BoolArray, FloatArray
+from dianhuan_sdk.features import BoolArray
+from dianhuan_sdk.fusion import DoubleArray
 
 FOUND = "verified"
 WASTED = frozenset({"benign_explained", "device_fault", "not_found"})
@@ -67,9 +68,9 @@ class Lessons:
     """
 
     columns: tuple[str, ...]
-    scores: FloatArray
+    scores: DoubleArray
     found: BoolArray
-    weights: FloatArray
+    weights: DoubleArray
 
     @property
     def wasted(self) -> int:
@@ -97,7 +98,7 @@ def lessons(visits: Sequence[Visit]) -> Lessons:
     )
 
 
-def matrix(scores: Sequence[Mapping[str, float]], columns: Sequence[str]) -> FloatArray:
+def matrix(scores: Sequence[Mapping[str, float]], columns: Sequence[str]) -> DoubleArray:
     """Scores as an array of shape (cases, columns); 0 where there is none."""
     return np.array([[row.get(name, 0.0) for name in columns] for row in scores]).reshape(len(scores), len(columns))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dianhuan_sdk.features import FloatArray
+from dianhuan_sdk.fusion import DoubleArray
 
 SEVERITY: Mapping[str | None, float] = {"key": 1.5, "simplified": 1.2}
 """Weight of an enterprise by its class of permit (重点, 简化管理), 1 for all others. An assumption, not a measure."""
@@ -31,9 +31,9 @@ class Costs:
 
 
 def visit_order(
-    probability: FloatArray,
-    severity: FloatArray,
-    age_days: FloatArray,
+    probability: DoubleArray,
+    severity: DoubleArray,
+    age_days: DoubleArray,
     districts: Sequence[str | None],
     costs: Costs,
     k: int,

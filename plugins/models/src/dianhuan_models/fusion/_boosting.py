@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from dianhuan_sdk import PluginError
-from dianhuan_sdk.features import BoolArray, FloatArray
+from dianhuan_sdk.features import BoolArray
+from dianhuan_sdk.fusion import DoubleArray
 
 _NEWTON = 4.0
 """1 / (largest curvature of the log loss), by which a tree of residuals becomes a step of the log odds."""
@@ -29,7 +30,7 @@ class Boosting:
         self._rate = rate
         self._settings: dict[str, Any] = {"max_leaf_nodes": leaves, "min_samples_leaf": least_in_leaf}
 
-    def fit(self, columns: Sequence[str], scores: FloatArray, found: BoolArray, weights: FloatArray) -> bytes:
+    def fit(self, columns: Sequence[str], scores: DoubleArray, found: BoolArray, weights: DoubleArray) -> bytes:
         """See `dianhuan_sdk.Fuser.fit`. Trees of residuals, not of Newton steps, which would not stay monotone."""
         try:
             from sklearn.tree import DecisionTreeRegressor
@@ -40,7 +41,7 @@ class Boosting:
         x, y = np.asarray(scores, np.float32), np.asarray(found, np.float64)
         share = float(np.clip(np.average(y, weights=weights), 1e-3, 1 - 1e-3))
         base = float(np.log(share / (1 - share)))
-        raw = np.full(len(y), base)
+        raw: DoubleArray = np.full(len(y), base, np.float64)
         trees = []
         for _ in range(self._trees):
             model = DecisionTreeRegressor(**self._settings, monotonic_cst=[1] * len(columns), random_state=0)
@@ -49,7 +50,7 @@ class Boosting:
             raw += _walk(trees[-1], x)
         return json.dumps({"columns": list(columns), "base": base, "trees": trees}).encode()
 
-    def predict(self, state: bytes, columns: Sequence[str], scores: FloatArray) -> FloatArray:
+    def predict(self, state: bytes, columns: Sequence[str], scores: DoubleArray) -> DoubleArray:
         """See `dianhuan_sdk.Fuser.predict`."""
         learnt = json.loads(state)
         places = {name: place for place, name in enumerate(columns)}
@@ -57,13 +58,13 @@ class Boosting:
         for to, name in enumerate(learnt["columns"]):
             if name in places:
                 x[:, to] = scores[:, places[name]]
-        raw = np.full(len(x), learnt["base"])
+        raw: DoubleArray = np.full(len(x), learnt["base"], np.float64)
         for tree in learnt["trees"]:
             raw += _walk(tree, x)
         return _sigmoid(raw)
 
 
-def _sigmoid(z: FloatArray) -> FloatArray:
+def _sigmoid(z: DoubleArray) -> DoubleArray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)), np.float64)
 
 
@@ -77,7 +78,7 @@ def _nodes(tree: Any, step: float) -> list[list[float]]:
     ]
 
 
-def _walk(tree: list[list[float]], x: FloatArray) -> FloatArray:
+def _walk(tree: list[list[float]], x: np.ndarray[Any, np.dtype[np.float32]]) -> DoubleArray:
     out = np.zeros(len(x))
     waiting = [(0, np.arange(len(x)))]
     while waiting:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dianhuan_sdk.features import BoolArray, FloatArray
+from dianhuan_sdk.features import BoolArray
+from dianhuan_sdk.fusion import DoubleArray
 
 _STEPS = 4000
 _CALM = 1e-9
@@ -23,7 +24,7 @@ class Logistic:
     def __init__(self, ridge: float) -> None:
         self._ridge = ridge
 
-    def fit(self, columns: Sequence[str], scores: FloatArray, found: BoolArray, weights: FloatArray) -> bytes:
+    def fit(self, columns: Sequence[str], scores: DoubleArray, found: BoolArray, weights: DoubleArray) -> bytes:
         """See `dianhuan_sdk.Fuser.fit`. Projected gradient steps with momentum (FISTA) on a convex loss."""
         x = np.hstack([np.ones((len(found), 1)), np.asarray(scores, np.float64)])
         y = np.asarray(found, np.float64)
@@ -46,12 +47,12 @@ class Logistic:
             {"intercept": float(at[0]), "coefficients": dict(zip(columns, at[1:].tolist(), strict=True))}
         ).encode()
 
-    def predict(self, state: bytes, columns: Sequence[str], scores: FloatArray) -> FloatArray:
+    def predict(self, state: bytes, columns: Sequence[str], scores: DoubleArray) -> DoubleArray:
         """See `dianhuan_sdk.Fuser.predict`."""
         learnt = json.loads(state)
         coefficients = np.array([learnt["coefficients"].get(name, 0.0) for name in columns])
         return _sigmoid(learnt["intercept"] + np.asarray(scores, np.float64) @ coefficients)
 
 
-def _sigmoid(z: FloatArray) -> FloatArray:
+def _sigmoid(z: DoubleArray) -> DoubleArray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)), np.float64)
