@@ -70,8 +70,7 @@ async def todays_list(reader: Reader, day: date, k: int | None) -> TodaysList:
     if k is not None and not 1 <= k <= MAX_FIRST:
         raise InputError(f"k: {k}", expected=f"1 … {MAX_FIRST}", hint="leave it out for the city's own capacity")
     await reader.audit("read list", day.isoformat())
-    scope = None if reader.grant.whole_city else reader.grant.scope()
-    found = await reader.run(reader.hub.lists.todays, day, k, scope)
+    found = await reader.run(reader.hub.lists.todays, day, k, reader.grant.scope())
     zh, en = found.words
     return TodaysList(
         day=day,

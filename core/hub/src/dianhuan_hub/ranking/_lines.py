@@ -71,12 +71,13 @@ class Place:
 
 
 def waiting_cases(store: Store, day: date, divisions: tuple[str | None, ...] | None) -> list[dict[str, Any]]:
-    """Cases of a day, and those of earlier days that nobody has been sent to yet; in order of their ids."""
-    order = [("case_id", False)]
+    """Cases of a day, and those of earlier days that nobody has been sent to yet; by priority, then by their ids."""
+    order = [("priority", True), ("case_id", False)]
     new = Query("case", start=day, end=day + timedelta(days=1), division=divisions)
     open_states = {"state": ["found", "assessed"]}
     waiting = Query("case", start=day - WAITS, end=day, division=divisions, equals=open_states)
-    return [c for q in (new, waiting) for c in read_page(store.engine, q, order=order, limit=_ALL).rows]
+    cases = [c for q in (new, waiting) for c in read_page(store.engine, q, order=order, limit=_ALL).rows]
+    return sorted(cases, key=lambda c: (-c["priority"], c["case_id"]))
 
 
 def scores_of(store: Store, cases: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:

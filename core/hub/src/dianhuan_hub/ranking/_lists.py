@@ -127,7 +127,8 @@ class Lists:
     def todays(self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None) -> TodaysList:
         """The visits of a day: its cases, and those of earlier days that nobody has been sent to yet.
 
-        A published list comes as it was published, unless other visits than the city's are asked for.
+        A published list comes as it was published, or its lines in the districts wanted; for another k than the
+        city's capacity a list is made that binds nobody.
 
         Args:
             day: the day that was screened.
@@ -138,8 +139,8 @@ class Lists:
             published = read_list(con, day)
             ranking = self._in_force(con, published)
         moment = self._clock.now() if published is None else published.published_at
-        if published is not None and divisions is None and (k is None or k == self._capacity):
-            places = self._as_published(published)
+        if published is not None and (k is None or k == self._capacity):
+            places = self._as_published(published, divisions)
         else:
             places = self._places(day, k or self._capacity, divisions, ranking, moment)
             published = None
@@ -274,11 +275,10 @@ class Lists:
             *(Place(cases[c], "random", float(p[c]), chance) for c in rest[:drawn]),
         ]
 
-    def _as_published(self, published: PublishedList) -> list[Place]:
+    def _as_published(self, published: PublishedList, divisions: tuple[str | None, ...] | None) -> list[Place]:
         ids = [line["case_id"] for line in published.lines]
-        found = read_page(
-            self._store.engine, Query("case", equals={"case_id": ids}), order=[("case_id", False)], limit=len(ids) + 1
-        )
+        query = Query("case", equals={"case_id": ids}, division=divisions)
+        found = read_page(self._store.engine, query, order=[("case_id", False)], limit=len(ids) + 1)
         cases = {c["case_id"]: c for c in found.rows}
         return [
             Place(cases[line["case_id"]], line["arm"], line["probability"], line["propensity"])
