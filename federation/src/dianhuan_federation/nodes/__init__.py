@@ -2,6 +2,42 @@
 
 from __future__ import annotations
 
+from dianhuan_federation.nodes._client import OtherSize, add_checkpoint, cosign, push, put_blob, witnessed
+from dianhuan_federation.nodes._errors import NodeError
 from dianhuan_federation.nodes._pack import END, PACK_TYPE, PackEnd, PackReader, read_pack, write_pack
+from dianhuan_federation.nodes._signing import (
+    Asker,
+    RequestAuth,
+    content_digest,
+    new_nonce,
+    sign_request,
+    transport_keys,
+    verify_request,
+)
+from dianhuan_federation.nodes._wire import is_subtree, origin_hash, subtree_proof
 
-__all__ = ["END", "PACK_TYPE", "PackEnd", "PackReader", "read_pack", "write_pack"]
+__all__ = [
+    "END",
+    "PACK_TYPE",
+    "Asker",
+    "NodeError",
+    "OtherSize",
+    "PackEnd",
+    "PackReader",
+    "RequestAuth",
+    "add_checkpoint",
+    "content_digest",
+    "cosign",
+    "is_subtree",
+    "new_nonce",
+    "origin_hash",
+    "push",
+    "put_blob",
+    "read_pack",
+    "sign_request",
+    "subtree_proof",
+    "transport_keys",
+    "verify_request",
+    "witnessed",
+    "write_pack",
+]
