@@ -77,7 +77,7 @@ async def add_checkpoint(
     return parse_signatures(response.content) if response.content else []
 
 
-async def cosign(client: httpx.AsyncClient, url: str, log: TileLog) -> list[NoteSignature]:
+async def ask_witness(client: httpx.AsyncClient, url: str, log: TileLog) -> list[NoteSignature]:
     """Have the published checkpoint of a log cosigned, from whatever size the witness knows.
 
     Returns:
@@ -128,7 +128,7 @@ async def push(
         TerminalError: the mirror refuses.
         TransientError: no answer now; what was taken stays, the next push goes on from there.
     """
-    await cosign(client, url, log)
+    await ask_witness(client, url, log)
     head, _ = parse_checkpoint(log.checkpoint())
     signatures = await _push_entries(client, url, log, head.size)
     for digest, content in sorted((blobs or {}).items()):
