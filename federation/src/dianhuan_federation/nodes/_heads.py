@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
@@ -275,6 +277,7 @@ def checked_note(
         InputError: no checkpoint.
         NodeError: 404: unknown origin; 403: no log signature, or a wrong one.
     """
+    _refuse_wrong_empty(data)
     head, note = parse_checkpoint(data)
     hub, keys = known_log(trust, head.origin)
     kept: list[NoteSignature] = []
@@ -297,3 +300,10 @@ def _signed(note: Note, key: NoteKey) -> bool:
         return note.signed_by(key)
     except InputError as error:
         raise NodeError(403, "log-signature", error.message, expected="the log's own signature") from None
+
+
+def _refuse_wrong_empty(data: bytes) -> None:
+    """An empty tree with another root than the empty one has a status of its own in the specification."""
+    match = re.match(rb"[^\n]+\n0\n([A-Za-z0-9+/]{43}=)\n\n", data)
+    if match and base64.b64decode(match[1]) != EMPTY_ROOT:
+        raise NodeError(422, "empty-root", "size 0 with another root than the empty one", expected="SHA-256 of nothing")
