@@ -20,6 +20,7 @@ from dianhuan_federation.core import Ed25519Signer, Trust, load_trust
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.nodes import Cosigner, LogCopy, NodeConfig, RequestAuth, create_node, node_app
+from dianhuan_sdk import ConfigError
 
 CITY = "430200"
 READER = "440100"
@@ -104,9 +105,13 @@ class Nodes:
             mirror=Cosigner("prov.example/m43", federation.signer("m43")),
         )
         config = replace(config, **changes)
-        if create:
-            create_node(config)
-        return self.serve(config, base, listening)
+        try:
+            if create:
+                create_node(config)
+            return self.serve(config, base, listening)
+        except ConfigError:
+            listening.close()
+            raise
 
     def serve(self, config: NodeConfig, base: str, listening: socket.socket) -> Node:
         app = node_app(config, lambda: self.federation.trust, self.federation.clock)
