@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from dianhuan_federation import log_store
-from dianhuan_federation.core import Ed25519Signer, Trust, load_trust
+from dianhuan_federation.core import WARNING_ROWS, Ed25519Signer, Trust, encode_rows, load_trust
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.nodes import Cosigner, LogCopy, NodeConfig, RequestAuth, create_node, node_app
@@ -160,10 +160,12 @@ def city_log(federation: Federation, world: ModuleType) -> Callable[..., tuple[T
         made = world.Log(hub)
         open_policy = made.add_policy()
         limited = made.add_policy(**{"id": "cases", "class": "conditional", "target": "cases"})
-        made.add_grant(limited, policy={"id": "cases", "digest": made.digests[limited]})
+        made.add_grant(limited)
         made.add_batch([world.warning_row(i) for i in range(1, 4)], policy=open_policy)
-        fields = {"policy": limited, "stream": "cases"}
-        made.add_batch([world.warning_row(i) for i in range(4, 9)], **fields)
+        rows = encode_rows(WARNING_ROWS, [world.warning_row(i) for i in range(4, 9)])
+        fields = made.batch_fields(rows.payload, rows.count, rows.root)
+        fields["policy"] = {"id": "cases", "digest": made.digests[limited]}
+        made.add(made.statement("result-batch", "cases", fields, rows.payload))
         log = federation.log(name, hub)
         log.append(made.entries)
         return log, made
