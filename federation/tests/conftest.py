@@ -47,7 +47,7 @@ def sm2_letter() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def generator(world: ModuleType) -> ModuleType:
+def generator(world: ModuleType, sm2_letter: ModuleType) -> ModuleType:
     """The script that writes the vectors."""
     return load("conformance_generate")
 
