@@ -42,12 +42,7 @@ await judge("canonical.json", accepted, (c) => canonicalize(JSON.parse(bytes(c.i
 
 // DSSE
 const dsseFile = load("dsse.json");
-// The length of the type counts bytes, and the package counts UTF-16 units: it is right for ASCII, as media types are.
-await judge(
-  "dsse.json pae",
-  dsseFile.pae.filter((c) => /^[\x00-\x7f]*$/.test(c.payload_type)),
-  (c) => dsse.preAuthEncoding(c.payload_type, bytes(c.payload)).equals(bytes(c.pae)),
-);
+await judge("dsse.json pae", dsseFile.pae, (c) => dsse.preAuthEncoding(c.payload_type, bytes(c.payload)).equals(bytes(c.pae)));
 function signedBy(envelope, suite, raw) {
   const { payloadType, payload, signatures } = envelope;
   const ids = signatures.map((s) => s.keyid);
