@@ -24,6 +24,7 @@ from dianhuan_federation.core import (
     Signer,
     Step,
     Submission,
+    Suites,
     Trust,
     Verdict,
     Verifier,
@@ -40,6 +41,7 @@ from dianhuan_federation.core import (
     tiles_of,
     write_header,
 )
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import InputError
 
 MANIFEST = "bundle.json"
@@ -266,6 +268,7 @@ class BundleReader:
         seen: versions of the trust metadata accepted last.
         denied: hub ids, origins and key ids never to be trusted.
         caps: limits of the container.
+        suites: signature suites by which hub keys are loaded.
     """
 
     bootstrap: bytes
@@ -275,6 +278,7 @@ class BundleReader:
     seen: Mapping[str, int] = field(default_factory=dict)
     denied: Sequence[str] = ()
     caps: ContainerCaps = field(default_factory=ContainerCaps)
+    suites: Suites = field(default_factory=known_suites)
 
     def verify(self, path: Path, states: Mapping[str, LogState] | None = None) -> BundleReport:
         """V0 to V10 over everything in the bundle; never raises on what a stranger wrote into it.
@@ -286,7 +290,14 @@ class BundleReader:
         try:
             files = TarFiles(path, self.caps)
             manifest = _check_manifest(files)
-            trust = load_trust(self.bootstrap, _Below(files, "trust/"), self.now, seen=self.seen, denied=self.denied)
+            trust = load_trust(
+                self.bootstrap,
+                _Below(files, "trust/"),
+                self.now,
+                seen=self.seen,
+                denied=self.denied,
+                suites=self.suites,
+            )
             _check_exporter(files, manifest, trust)
             report = BundleReport(ACCEPTED, manifest, trust)
             verifier = Verifier(trust, self.policy, self.now, self.reader)
