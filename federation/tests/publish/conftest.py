@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -21,19 +22,22 @@ import pytest
 
 from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import (
+    PAYLOAD_TYPE,
+    Grant,
     NoteSignature,
+    PolicyRef,
     Report,
     Submission,
+    build_statement,
     canonical,
     cosign,
     parse_checkpoint,
     parse_policy,
     seal,
 )
-from dianhuan_federation.core import PAYLOAD_TYPE, Grant, PolicyRef, build_statement
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
-from dianhuan_federation.policy import SHIPPED, EgressGate, shipped_terms
+from dianhuan_federation.policy import SHIPPED, shipped_terms
 from dianhuan_federation.publish import Publisher, Settings
 from dianhuan_sdk import Batch, InputError, Receipt, TransientError
 from dianhuan_standards.tables import TABLES
@@ -82,12 +86,13 @@ class Storage:
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """A table as it stands."""
+        rows: list[dict[str, Any]] = self._table(name).to_pylist()
+        return rows
+
+    def _table(self, name: str) -> pa.Table:
         with self._open() as con:
             found = con.execute("SELECT value FROM rows WHERE name = ?", (name,)).fetchone()
-        if found is None:
-            return []
-        rows: list[dict[str, Any]] = pa.ipc.open_stream(found[0]).read_all().to_pylist()
-        return rows
+        return TABLES[name].schema.empty_table() if found is None else pa.ipc.open_stream(found[0]).read_all()
 
     def read(
         self,
@@ -99,7 +104,7 @@ class Storage:
         end: date | None = None,
     ) -> pa.RecordBatchReader:
         """See `StoragePort.read`."""
-        data = pa.Table.from_pylist(self.rows(table), schema=TABLES[table].schema)
+        data = self._table(table)
         for name, wanted in (equals or {}).items():
             values = wanted if isinstance(wanted, list) else [wanted]
             data = data.filter(pc.is_in(data[name], pa.array(values, data[name].type)))
@@ -233,7 +238,7 @@ class City:
         self.storage.put("warning", [warning(day, i) for day, i in pairs])
         self.storage.put("outcome", [outcome(day, i) for day, i in pairs[::2]])
         self.storage.put(
-            "load_curve", [curve(day, i) for day in span for i in range(enterprises) if (i, day) != (0, span[1])]
+            "load_curve", [curve(day, i) for day in span for i in range(enterprises) if (i, day) != (1, span[1])]
         )
 
     def change(self, table: str, which: Callable[[dict[str, Any]], bool], **fields: Any) -> int:
@@ -393,13 +398,29 @@ def city(world: ModuleType, tmp_path: Path) -> City:
     return made
 
 
-@pytest.fixture
-def make_city(world: ModuleType, tmp_path: Path) -> Callable[[str], City]:
-    """A further city in a folder of that name."""
+@pytest.fixture(scope="session")
+def fresh(world: ModuleType) -> Callable[[Path], City]:
+    """A city in an empty folder."""
 
-    def make(name: str) -> City:
-        made = City(world, tmp_path / name)
+    def make(folder: Path) -> City:
+        made = City(world, folder)
         made.fill()
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def same(world: ModuleType) -> Callable[[City, Path], City]:
+    """The city as it is, in a copy of its folder: the same bytes on another machine."""
+
+    def make(city: City, folder: Path) -> City:
+        shutil.copytree(city.folder, folder)
+        made = City(world, folder)
+        made.settings = replace(made.settings, policies=city.settings.policies)
+        made.clock.at = city.clock.at
+        for mine, theirs in zip(made.witnesses, city.witnesses, strict=True):
+            mine.held = theirs.held
         return made
 
     return make

@@ -1,7 +1,8 @@
 """Salted commitments to the raw records behind a batch, and how one of them is opened on site.
 
-A leaf is SHA-256 over a secret salt and one raw record; the batch states the RFC 6962 root over the leaves. Nobody can
-guess a curve from it, and the city cannot later show another curve than the one it had.
+A leaf is SHA-256 over a secret salt and one raw record together with the id of the row that it stands behind; the
+batch states the RFC 6962 root over the leaves. Nobody can guess a curve from it, and the city cannot later show another
+curve than the one it had, or that of another enterprise.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from dianhuan_federation.core import (
     read_statement,
     tree_root,
 )
-from dianhuan_federation.policy import pseudonym
 from dianhuan_sdk import InputError, StoragePort
 
 KIND = "urn:dianhuan:federation:commitment-opening:v1"
@@ -78,27 +78,30 @@ def commit_to(
     if not pairs:
         return None
     raw = read_raw(storage, pairs)
-    order = sorted(raw)
-    leaves = [(name(pair), salt(key, place, pair)) for pair in order]
-    digests = [sha256(secret + raw[pair]).digest() for pair, (_, secret) in zip(order, leaves, strict=True)]
-    number = {pair: index for index, pair in enumerate(order)}
-    root = tree_root(list(map(leaf_hash, digests))).hex() if order else None
+    leaves = [(id, pair) for id in sorted(wanted) for pair in sorted(wanted[id]) if pair in raw]
+    secrets = [salt(key, place, id, pair) for id, pair in leaves]
+    digests = [digest_of(secret, id, raw[pair]) for secret, (id, pair) in zip(secrets, leaves, strict=True)]
+    root = tree_root(list(map(leaf_hash, digests))).hex() if leaves else None
     known = {one for mine in (before or {}).values() for one in mine}
-    late = sum(name(pair) not in known for pair in order) if before else 0
+    late = 0 if before is None else sum(name(pair) not in known for pair in raw)
     file = canonical(
         {
             "root": root,
-            "leaves": [[n, s.hex(), d.hex()] for (n, s), d in zip(leaves, digests, strict=True)],
-            "records": {id: [number[pair] for pair in sorted(mine) if pair in number] for id, mine in wanted.items()},
+            "leaves": [
+                [id, name(pair), secret.hex(), digest.hex()]
+                for (id, pair), secret, digest in zip(leaves, secrets, digests, strict=True)
+            ],
         }
     )
-    return Commitment(Inputs(commitment=root, expected=len(pairs), present=len(order), late=late), file)
+    return Commitment(Inputs(commitment=root, expected=len(pairs), present=len(raw), late=late), file)
 
 
 def committed(file: bytes) -> dict[str, list[str]]:
     """Record id → names of the raw records behind it."""
-    document = json.loads(file)
-    return {id: [document["leaves"][i][0] for i in mine] for id, mine in document["records"].items()}
+    found: dict[str, list[str]] = {}
+    for id, raw, _, _ in json.loads(file)["leaves"]:
+        found.setdefault(id, []).append(raw)
+    return found
 
 
 def open_commitment(storage: StoragePort, file: bytes, record_id: str, proof: bytes) -> bytes:
@@ -114,19 +117,23 @@ def open_commitment(storage: StoragePort, file: bytes, record_id: str, proof: by
         InputError: the row is not of this batch, or a reading is no longer the one that was committed.
     """
     document = json.loads(file)
-    if record_id not in document["records"]:
-        raise InputError(f"record {record_id} is not of this batch", hint="look for its index in the publish report")
-    digests = [bytes.fromhex(digest) for _, _, digest in document["leaves"]]
+    digests = [bytes.fromhex(digest) for *_, digest in document["leaves"]]
     nodes = nodes_of([leaf_hash(digest) for digest in digests])
-    mine = document["records"][record_id]
-    pairs = {index: _pair(document["leaves"][index][0]) for index in mine}
-    raw = read_raw(storage, set(pairs.values()))
+    mine = {
+        i: (_pair(raw), bytes.fromhex(s)) for i, (id, raw, s, _) in enumerate(document["leaves"]) if id == record_id
+    }
+    if not mine:
+        raise InputError(
+            f"no reading was committed to for record {record_id}",
+            expected="a warning of an enterprise whose readings were there",
+        )
+    raw = read_raw(storage, {pair for pair, _ in mine.values()})
     shown = []
-    for index in mine:
-        record, secret = raw.get(pairs[index], b""), bytes.fromhex(document["leaves"][index][1])
-        if sha256(secret + record).digest() != digests[index]:
+    for index, (pair, secret) in mine.items():
+        record = raw.get(pair, b"")
+        if digest_of(secret, record_id, record) != digests[index]:
             raise InputError(
-                f"the readings of {pairs[index][1]} are not those that were committed to",
+                f"the readings of {pair[1]} are not those that were committed to",
                 expected="unchanged readings",
                 hint="they were corrected or deleted since; the history of the load shows when",
             )
@@ -172,7 +179,7 @@ def check_commitment(opening: bytes) -> tuple[str, list[dict[str, Any]]]:
         opened = [
             (
                 one["index"],
-                bytes.fromhex(one["salt"]) + base64.b64decode(one["record"]),
+                digest_of(bytes.fromhex(one["salt"]), document["record_id"], base64.b64decode(one["record"])),
                 [base64.b64decode(node) for node in one["path"]],
                 parse(base64.b64decode(one["record"])),
             )
@@ -183,22 +190,29 @@ def check_commitment(opening: bytes) -> tuple[str, list[dict[str, Any]]]:
             raise InputError(f"an opening of {record_id} with the row {row['record_id']}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"not the opening of a commitment: {error}", expected=KIND) from None
-    if not isinstance(batch, ResultBatch) or batch.inputs.commitment is None or batch.inputs.present != count:
+    if not isinstance(batch, ResultBatch) or batch.inputs.commitment is None:
         raise InputError("the statement commits to no such records")
     if not opened:
         raise InputError("an opening without a reading")
     root = bytes.fromhex(batch.inputs.commitment)
-    for index, data, path, _ in opened:
-        if not is_included(leaf_hash(sha256(data).digest()), index, count, path, root):
-            raise InputError(f"reading {index} is not under the commitment", expected="unchanged readings and salts")
+    for index, digest, path, _ in opened:
+        if not is_included(leaf_hash(digest), index, count, path, root):
+            raise InputError(
+                f"reading {index} is not behind record {record_id} under the commitment",
+                expected="unchanged readings and salts",
+            )
     return record_id, [record for *_, record in opened]
 
 
-def salt(key: bytes, place: tuple[str, str, int], pair: Pair) -> bytes:
-    """32 secret bytes of one raw record in one batch."""
-    pseudonym(key, "salt", "")
+def salt(key: bytes, place: tuple[str, str, int], record_id: str, pair: Pair) -> bytes:
+    """32 secret bytes of one raw record behind one row of one batch."""
     origin, stream, number = place
-    return hmac.digest(key, f"salt\0{origin}\0{stream}\0{number}\0{name(pair)}".encode(), sha256)
+    return hmac.digest(key, f"salt\0{origin}\0{stream}\0{number}\0{record_id}\0{name(pair)}".encode(), sha256)
+
+
+def digest_of(secret: bytes, record_id: str, record: bytes) -> bytes:
+    """The leaf: salt of fixed length, row, raw record."""
+    return sha256(secret + record_id.encode() + b"\0" + record).digest()
 
 
 def name(pair: Pair) -> str:
@@ -223,14 +237,14 @@ def read_raw(storage: StoragePort, pairs: set[Pair]) -> dict[Pair, bytes]:
         for row in batch.to_pylist():
             pair = (row["metering_point_id"], row["day"])
             if pair in pairs:
-                curve = None if row["kw"] is None else [None if v is None else f"{v:.9g}" for v in row["kw"]]
+                curve = None if row["kw"] is None else [None if v is None else repr(v) for v in row["kw"]]
                 found[pair] = canonical(
                     {
                         "metering_point_id": pair[0],
                         "day": pair[1].isoformat(),
                         "kw": curve,
                         "points": row["points"],
-                        "kwh": None if row["kwh"] is None else f"{row['kwh']:.17g}",
+                        "kwh": None if row["kwh"] is None else repr(row["kwh"]),
                     }
                 )
     return found

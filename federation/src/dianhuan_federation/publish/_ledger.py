@@ -1,4 +1,4 @@
-"""What a publisher remembers of its own log. All of it but the cells of statistics follows from the log and its blobs."""
+"""What a publisher remembers of its own log; all of it but the cells of statistics follows from log and payloads."""
 
 from __future__ import annotations
 

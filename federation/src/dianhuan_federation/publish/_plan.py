@@ -21,7 +21,6 @@ from dianhuan_federation.core import (
     parse,
 )
 from dianhuan_federation.policy import (
-    CONTRIBUTOR,
     KEY,
     NEEDS,
     Compiled,
@@ -232,10 +231,10 @@ class Planner:
             for row in self._tables["warning"]
             if (id := pseudonym(key, "warning", row["warning_id"])) in compiled.used
         }
-        before: dict[str, list[str]] = {}
+        before: dict[str, list[str]] | None = {} if supersedes else None
         for target in supersedes:
             file = self._kept(target.index)
-            if file is not None:
+            if file is not None and before is not None:
                 before.update({id: mine for id, mine in committed(file).items() if id in behind})
         number = desk.ledger.streams.get(compiled.terms.target, (0, ""))[0] + 1
         return commit_to(self._storage, key, (desk.ledger.origin, compiled.terms.target, number), behind, before)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import date
 from hashlib import sha256
 
+from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import (
     Dispute,
     Encoding,
@@ -27,7 +28,6 @@ from dianhuan_federation.core import (
     read_predicate,
     read_statement,
 )
-from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.policy import SharingTerms, read_terms

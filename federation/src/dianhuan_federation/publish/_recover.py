@@ -161,7 +161,7 @@ def _payload(settings: Settings, batch: ResultBatch, blobs: Mapping[str, bytes])
 def _cells(terms: SharingTerms, payload: bytes, flat: Flat) -> list[Released] | None:
     """The parts of every shown cell of a payload; None where the hub's tables do not give them any more."""
     found: list[Released] = []
-    tables: dict[tuple[str, str], dict[str, tuple[dict[str, object], Released]]] = {}
+    tables: dict[tuple[str, str], dict[str, tuple[Mapping[str, object], Released]]] = {}
     for line in lines_of(payload):
         row = parse(line)
         if row["value"] is None:

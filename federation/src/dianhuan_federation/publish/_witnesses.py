@@ -143,7 +143,8 @@ def check_not_behind(
             )
         if root_at(head.size) != head.root:
             raise ConfigError(
-                f"{client.name} has seen another history of {settings.origin} at size {head.size} · 历史不一致，拒绝签名",
+                f"{client.name} has seen another history of {settings.origin} at size {head.size} · "
+                "与见证方所见历史不一致，拒绝签名",
                 expected="one history",
                 hint="stop; the province closes the shard and the log goes on under the next epoch",
             )
