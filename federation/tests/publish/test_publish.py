@@ -27,6 +27,7 @@ from dianhuan_federation.core import (
     read_statement,
     statement_digest,
 )
+from dianhuan_federation.evaluation import Counts, passport_bytes
 from dianhuan_federation.policy import EgressGate, GateRules
 from dianhuan_federation.publish import check_commitment
 from dianhuan_sdk import ConfigError, InputError
@@ -235,15 +236,17 @@ def test_a_dispute_stands_in_our_log_about_another(city: City, today: date) -> N
 
 def test_a_published_model_is_named_by_the_batches_of_its_warnings(city: City, today: date) -> None:
     city.start(ROWS)
-    passport = json.dumps({"purpose": "夜间偷产", "precision": 0.41, "counts": [{"province": "43", "tp": 7}]}).encode()
-    model = city.publisher.publish_model(today, "m05-night-only", "1.2", passport, "Apache-2.0").drafts[0]
+    counts = [Counts("43", 7, 5, 1)]
+    period = ("2026-10-01", "2027-01-01")
+    passport = passport_bytes("m05-night-only", "1.2", 0.4, period, ("夜间偷产", "works at night only"), counts)
+    model = city.publisher.publish_model(today, passport, "Apache-2.0").drafts[0]
     batch = city.publisher.publish(today).drafts[0]
     named = parse(batch.statement)["predicate"]["model"]
     assert named == parse(model.statement)["predicate"]["model"]
     assert city.settings.blob(named["digest"]).read_bytes() == passport
     assert set(states(city)) == {"accepted"}
     with pytest.raises(InputError, match="published already"):
-        city.publisher.publish_model(today, "m05-night-only", "1.2", passport, "Apache-2.0")
+        city.publisher.publish_model(today, passport, "Apache-2.0")
 
 
 def test_conditional_rows_wait_for_a_grant(city: City, today: date) -> None:
@@ -410,6 +413,17 @@ def test_the_budget_of_a_recipient_ends(city: City, today: date) -> None:
     assert [d.stream for d in report.drafts] == [ROWS]
     assert "release budget of 440100 is used up" in report.refused[0].reason
     assert report.refused[0].stream == OUTCOMES
+
+
+def test_a_mirror_gets_what_is_open_and_what_its_hub_was_granted(city: City, world: ModuleType, today: date) -> None:
+    city.witnesses[0].hub = world.READER
+    city.start(ROWS, "outcome-counts")
+    city.publisher.publish(today)
+    ledger = city.publisher.ledger()
+    rows = {d for e in ledger.entries if e.stream == ROWS for d in e.blobs}
+    counts = {d for e in ledger.entries if e.stream == "outcome-counts" for d in e.blobs}
+    assert set(city.witnesses[0].blobs) == rows | counts
+    assert set(city.witnesses[1].blobs) == counts
 
 
 STEPS = ("publish", "correct", "withdraw", "retract", "dispute", "day", "policy")

@@ -113,7 +113,7 @@ class Desk:
 
     def place(self, statement: bytes, stream: str, terms: str = "", **about: Any) -> Draft:
         """A statement that is made already, at the next place."""
-        index = self.ledger.add(statement, about.get("payload"), about.get("recipients", ()), terms)
+        index = self.ledger.add(statement, about.get("payload"), terms)
         draft = Draft(index, self.ledger.entries[index].kind, stream, statement, **about)
         self.drafts.append(draft)
         return draft

@@ -52,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
     blobs: tuple[str, ...] = ()
     start: str = ""
     end: str = ""
+    policy: str = ""
 
 
 class LoggedPolicy(msgspec.Struct, frozen=True):
@@ -71,6 +72,7 @@ class Ledger(msgspec.Struct):
         entries: by index.
         streams: stream → last number and digest.
         policies, grants: by id; grants by digest of their statement.
+        classes: digest of each policy statement → class and purpose.
         records: stream → record id → where it stands now; a retracted record does not stand.
         withdrawn: digests of statements that were retracted.
         barred: stream → record id → the line that was retracted by hand, which does not leave again unchanged.
@@ -89,6 +91,7 @@ class Ledger(msgspec.Struct):
     streams: dict[str, tuple[int, str]] = {}
     policies: dict[str, LoggedPolicy] = {}
     grants: dict[str, Grant] = {}
+    classes: dict[str, tuple[str, str]] = {}
     records: dict[str, dict[str, Place]] = {}
     withdrawn: set[str] = set()
     barred: dict[str, dict[str, str]] = {}
@@ -124,15 +127,12 @@ class Ledger(msgspec.Struct):
         """One of its own."""
         return Ledger.decode(self.encode())
 
-    def add(
-        self, statement: bytes, payload: bytes | None = None, recipients: tuple[str, ...] = (), terms: str = ""
-    ) -> int:
+    def add(self, statement: bytes, payload: bytes | None = None, terms: str = "") -> int:
         """Note the next entry.
 
         Args:
             statement: its statement.
             payload: uncompressed rows of a batch; None where they are not at hand.
-            recipients: of a batch, empty for everyone or where that is not known, which counts against each.
             terms: of a policy, the digest of its file.
 
         Returns:
@@ -149,11 +149,15 @@ class Ledger(msgspec.Struct):
                 moment.astimezone(LOCAL_ZONE).date().isoformat()
                 for moment in (predicate.period.start, predicate.period.end)
             )
-            entry = msgspec.structs.replace(entry, rows=predicate.rows, blobs=blobs, start=start, end=end)
-            self.sent.append((day, recipients, predicate.rows))
+            policy = predicate.policy.digest
+            entry = msgspec.structs.replace(
+                entry, rows=predicate.rows, blobs=blobs, start=start, end=end, policy=policy
+            )
+            self.sent.append((day, self.holders(policy, predicate.issued_at), predicate.rows))
             self._batch(index, predicate, payload)
         elif isinstance(predicate, SharePolicy):
             self.policies[predicate.id] = LoggedPolicy(predicate.version, digest, predicate, terms)
+            self.classes[digest] = (predicate.klass, predicate.purpose)
         elif isinstance(predicate, Grant):
             self.grants[digest] = predicate
         elif isinstance(predicate, Retraction):
@@ -186,22 +190,33 @@ class Ledger(msgspec.Struct):
         mine = (self.entries[index] for index in sorted(self.lost))
         return [(entry.start, entry.end) for entry in mine if entry.stream == stream]
 
-    def grantees(self, policy: str, now: datetime) -> tuple[str, ...]:
-        """Hub ids that hold a grant in force under the newest statement of that policy."""
-        logged = self.policies.get(policy)
+    def holders(self, policy: str, at: datetime) -> tuple[str, ...]:
+        """Hub ids that hold a grant in force under the policy statement of that digest."""
         return tuple(
             sorted(
                 {
                     grant.assignee
                     for digest, grant in self.grants.items()
-                    if logged is not None
+                    if grant.policy.digest == policy
+                    and grant.purpose == self.classes[policy][1]
                     and digest not in self.withdrawn
-                    and grant.policy.digest == logged.digest
-                    and grant.purpose == logged.statement.purpose
-                    and grant.valid_from <= now < grant.valid_until
+                    and grant.valid_from <= at < grant.valid_until
                 }
             )
         )
+
+    def blobs_for(self, hub: str, at: datetime) -> list[str]:
+        """Payloads that a hub may hold: open ones, and those it has a grant for; an unknown hub gets the open ones."""
+        return [
+            digest
+            for index, entry in enumerate(self.entries)
+            if index not in self.redacted
+            and (not entry.policy or self._is_open(entry.policy) or hub in self.holders(entry.policy, at))
+            for digest in entry.blobs
+        ]
+
+    def _is_open(self, policy: str) -> bool:
+        return self.classes[policy][0] == "unconditional"
 
     def _batch(self, index: int, batch: ResultBatch, payload: bytes | None) -> None:
         if payload is None:

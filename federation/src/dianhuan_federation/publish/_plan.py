@@ -126,7 +126,8 @@ class Planner:
             )
         recipients: tuple[str, ...] = ()
         if terms.klass == "conditional":
-            recipients = tuple(who for who in desk.ledger.grantees(terms.id, desk.now) if who in terms.assignee)
+            holders = desk.ledger.holders(desk.ledger.policies[terms.id].digest, desk.now)
+            recipients = tuple(who for who in holders if who in terms.assignee)
             if not recipients:
                 raise InputError(
                     f"policy {terms.id} is conditional and nobody holds a grant in force under it",

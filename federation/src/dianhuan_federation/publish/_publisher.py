@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from hashlib import sha256
+from pathlib import Path
 
 from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import (
@@ -28,6 +29,7 @@ from dianhuan_federation.core import (
     read_predicate,
     read_statement,
 )
+from dianhuan_federation.evaluation import read_passport
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.policy import SharingTerms, read_terms
@@ -35,7 +37,6 @@ from dianhuan_federation.publish._commitments import open_commitment
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._journal import Journal, entries_of, only_one, statements_of
 from dianhuan_federation.publish._ledger import Ledger
-from dianhuan_federation.publish._models import check_passport
 from dianhuan_federation.publish._plan import Plan, Planner
 from dianhuan_federation.publish._recover import read_again, take_back
 from dianhuan_federation.publish._report import PublishReport
@@ -166,23 +167,25 @@ class Publisher:
 
         return self._one(today, make)
 
-    def publish_model(self, today: date, model: str, version: str, passport: bytes, license: str) -> PublishReport:
+    def publish_model(self, today: date, passport: bytes, license: str) -> PublishReport:
         """Publish a model's definition: its passport as a file that everybody may read.
 
         Args:
             today: the civil day.
-            model, version: of the model.
-            passport: JSON object: purpose, inputs, algorithm, limits, measured figures.
+            passport: as `evaluation.passport_bytes` makes it.
             license: SPDX identifier.
 
         Raises:
-            InputError: this version stands in the log already, or the gate refuses the passport.
+            InputError: no passport, this version stands in the log already, or the gate refuses its words.
         """
+        found = read_passport(passport)
+        model, version = found.model_id, found.model_version
 
         def make(desk: Desk) -> None:
             if f"{model} {version}" in desk.ledger.models:
                 raise InputError(f"model {model} {version} is published already", expected="a new version")
-            check_passport(passport, self.settings.gate)
+            for words in (model, version, found.purpose_zh, found.purpose_en):
+                self.settings.gate.check_text(words)
             digest = sha256(passport).hexdigest()
             file = Encoding(
                 media_type="application/json",
@@ -347,16 +350,19 @@ class Publisher:
 
     def _carry_out(self, log: TileLog, desk: Desk, plan: Plan) -> PublishReport:
         self._journal.publish(log, desk)
-        blobs = {
-            digest: path
-            for index, entry in enumerate(desk.ledger.entries)
-            if index not in desk.ledger.redacted
-            for digest in entry.blobs
-            if (path := self.settings.blob(digest)).exists()
-        }
-        witnessed = gather(log, self.settings, self._witnesses, blobs)
+        witnessed = gather(log, self.settings, self._witnesses, self._blobs_of(desk.ledger))
         report = self._report(desk, plan)
         return PublishReport(report.origin, log.size, report.drafts, report.refused, report.left_out, witnessed)
+
+    def _blobs_of(self, ledger: Ledger) -> Callable[[str], dict[str, Path]]:
+        """Hub id → payloads that it may hold, by digest."""
+        now = self._clock.now()
+
+        def blobs(hub: str) -> dict[str, Path]:
+            paths = {digest: self.settings.blob(digest) for digest in ledger.blobs_for(hub, now)}
+            return {digest: path for digest, path in paths.items() if path.exists()}
+
+        return blobs
 
     def _report(self, desk: Desk, plan: Plan) -> PublishReport:
         return PublishReport(self.settings.origin, desk.ledger.size, desk.drafts, plan.refused, plan.left_out)

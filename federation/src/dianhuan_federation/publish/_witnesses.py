@@ -34,6 +34,11 @@ class WitnessClient(Protocol):
         """How messages name it."""
         ...
 
+    @property
+    def hub(self) -> str:
+        """Its hub id in the trust data; empty where it has none: then it gets open payloads only."""
+        ...
+
     def latest(self, origin: str) -> bytes | None:
         """The newest checkpoint of the log that it holds, or None."""
         ...
@@ -43,7 +48,7 @@ class WitnessClient(Protocol):
 
         Args:
             log: the log.
-            blobs: SHA-256 in hex → file, of every payload that is served.
+            blobs: SHA-256 in hex → file, of every payload that it may hold.
 
         Returns:
             Its signature lines, not verified.
@@ -78,7 +83,12 @@ def cosigners(note: Note, policy: Policy) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def gather(log: TileLog, settings: Settings, clients: Sequence[WitnessClient], blobs: Mapping[str, Path]) -> Witnessing:
+def gather(
+    log: TileLog,
+    settings: Settings,
+    clients: Sequence[WitnessClient],
+    blobs: Callable[[str], Mapping[str, Path]],
+) -> Witnessing:
     """Show the published checkpoint to everyone until there is a quorum or patience ends.
 
     Each is asked at least once, so that mirrors have the entries and there are more cosignatures than needed.
@@ -90,7 +100,7 @@ def gather(log: TileLog, settings: Settings, clients: Sequence[WitnessClient], b
         for client in [client for client in clients if client.name in result.pending]:
             try:
                 checkpoint = log.checkpoint()
-                lines = client.cosign(log, blobs)
+                lines = client.cosign(log, blobs(client.hub))
                 _take(log, checkpoint, lines, policy)
                 del result.pending[client.name]
             except (SourceError, InputError) as error:
