@@ -18,7 +18,7 @@ from dianhuan_federation.core._entries import EntryResult
 from dianhuan_federation.core._evidence import ForkEvidence, verify_fork
 from dianhuan_federation.core._hubs import HUB_PATH, ORIGIN, Hub, HubKey, read_hub
 from dianhuan_federation.core._json import MAX_INTEGER, canonical, parse
-from dianhuan_federation.core._log_steps import SKEW
+from dianhuan_federation.core._log_steps import SKEW, Witnessed
 from dianhuan_federation.core._merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -206,6 +206,7 @@ __all__ = [
     "Trust",
     "Verdict",
     "Verifier",
+    "Witnessed",
     "build_statement",
     "bundles_of",
     "canonical",

@@ -143,9 +143,17 @@ class EntryJudge:
             return replace(result, verdict=Verdict.of(refused))
         return replace(result, payload=payload, rows=rows)
 
-    def resume(self, pending: EntryResult, book: PolicyBook) -> EntryResult:
-        """V8 to V10 again, against what is withdrawn now; that the policy was the newest then was proven before."""
-        batch = pending.predicate
+    def resume(self, pending: EntryResult, state: LogState) -> EntryResult:
+        """V8 to V10 again, against what is withdrawn now; that the policy was the newest then was proven before.
+
+        A statement that refers to what is not there stays pending, with or without its payload.
+        """
+        batch, book = pending.predicate, state.book
+        if batch is not None:
+            try:
+                _batch_steps.v9_targets(pending.index, batch, state.digests)
+            except Refused as refused:
+                return replace(pending, verdict=Verdict.of(refused))
         policy = book.policies.get(batch.policy.digest) if isinstance(batch, ResultBatch) else None
         if policy is None:
             return pending

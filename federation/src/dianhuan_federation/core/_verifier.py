@@ -48,6 +48,7 @@ class Report:
         state: what to remember; unchanged unless the whole is accepted.
         evidence: of a fork.
         witnesses: names of the witnesses whose cosignatures count.
+        heads: the heads that a quorum saw, the newest first; whoever keeps them can replay the log later.
     """
 
     verdict: Verdict
@@ -55,6 +56,7 @@ class Report:
     entries: tuple[EntryResult, ...] = ()
     evidence: bytes | None = None
     witnesses: tuple[str, ...] = ()
+    heads: tuple[Witnessed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Verifier:
         )
         judge = EntryJudge(hub, self.trust, self.schemas, self.caps, self.reader, heads, submission.blobs)
         results, grown = judge.judge(entries, state.size, grown)
-        return Report(ACCEPTED, grown, tuple(results), witnesses=tuple(sorted(newest.times)))
+        return Report(ACCEPTED, grown, tuple(results), witnesses=tuple(sorted(newest.times)), heads=tuple(heads))
 
     def _speaks(self, signed: SignedHead) -> bool:
         """May the head testify against its log by its signature alone?
@@ -139,4 +141,4 @@ class Verifier:
         """
         hub = _trust.trusted_hub(self.trust, state.origin)
         judge = EntryJudge(hub, self.trust, self.schemas, self.caps, self.reader, (), blobs)
-        return judge.resume(pending, state.book)
+        return judge.resume(pending, state)

@@ -175,7 +175,9 @@ class PackReader:
     def _read_end(self, data: bytes) -> PackEnd:
         try:
             stated = parse(data)
-            end = PackEnd(len(self.sizes), sum(self.sizes.values()), _origins(stated["more"]), _origins(stated["absent"]))
+            end = PackEnd(
+                len(self.sizes), sum(self.sizes.values()), _origins(stated["more"]), _origins(stated["absent"])
+            )
             expected = {
                 "kind": END_KIND,
                 "files": end.files,
