@@ -5,6 +5,7 @@ Nothing is kept at module level, so two cities can live in one process.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -32,6 +33,8 @@ from dianhuan_sdk import (
     ModelSpec,
     PluginContext,
     PluginError,
+    ServiceSpec,
+    TableContract,
     daily_features,
 )
 from dianhuan_sdk.features import FloatArray
@@ -52,6 +55,18 @@ class Hub:
     intake: Intake
     screening: Screening
     cases: CaseDesk
+    services: Mapping[str, tuple[ServiceSpec, PluginContext]]
+
+    def service(self, plugin: str) -> tuple[ServiceSpec, PluginContext]:
+        """The service of a plugin.
+
+        Raises:
+            PluginError: the plugin is not loaded, or has none.
+        """
+        if plugin not in self.services:
+            record = self.plugins.record(plugin)
+            raise record.error or PluginError(f"plugin {plugin} has no service", hint="see `dianhuan plugin list`")
+        return self.services[plugin]
 
     async def sources(self, name: str) -> list[Source]:
         """The streams of the source `[sources.NAME]` in the order in which its adapter offers them.
@@ -174,9 +189,10 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
     )
     try:
         plugins = load_plugins(config, clock=clock, vault=vault)
-        intake = Intake(store, clock, config.store.raw_days)
+        owned = _owned_tables(store, plugins)
+        intake = Intake(store, clock, config.store.raw_days, owned)
 
-        def model_context(registered: Registered[ModelSpec]) -> PluginContext:
+        def context(registered: Registered[ModelSpec] | Registered[ServiceSpec]) -> PluginContext:
             settings = registered.config if registered.config is not None else registered.spec.config_model()
             return _plugin_context(config, clock, metrics, vault, store, intake, registered.plugin, settings)
 
@@ -189,12 +205,26 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             tariffs=tariffs,
             store=store,
             intake=intake,
-            screening=Screening(store, clock, plugins.models(), model_context, tariffs, config.city.division),
+            screening=Screening(store, clock, plugins.models(), context, tariffs, config.city.division),
             cases=CaseDesk(store, clock),
+            services={plugin: (r.spec, context(r)) for plugin, r in plugins.services().items()},
         )
     except BaseException:
         store.close()
         raise
+
+
+def _owned_tables(store: Store, plugins: PluginRegistry) -> Mapping[str, TableContract]:
+    """Tables of plugins by name; a plugin whose stored table does not fit its contract is left out."""
+    owned: dict[str, TableContract] = {}
+    for registered in plugins.services().values():
+        try:
+            store.own(registered.spec.tables)
+        except PluginError as error:
+            registered.plugin.state, registered.plugin.step, registered.plugin.error = "REFUSED", "tables", error
+        else:
+            owned.update((contract.name, contract) for contract in registered.spec.tables)
+    return owned
 
 
 def _features(tariffs: TariffBook, division: str, kw: FloatArray, day: date) -> dict[str, FloatArray]:
@@ -212,7 +242,8 @@ def _plugin_context(
     settings: BaseModel,
 ) -> PluginContext:
     manifest = _manifest(record)
-    storage = HubStorage(store, intake, manifest, record.version)
+    owned = {t.name: t for spec in record.descriptors.get("dianhuan_services", ()) for t in spec.tables}
+    storage = HubStorage(store, intake, manifest, record.version, owned)
     return make_context(record, settings, storage, clock=clock, metrics=metrics, vault=vault, data_dir=config.data_dir)
 
 

@@ -56,6 +56,7 @@ from dianhuan_sdk.models import (
     TariffDay,
     Text,
 )
+from dianhuan_sdk.service import ASGIApp, Caller, CommandHost, GraphQLPart, ServiceSpec
 
 API_VERSION = (1, 0)
 """Version of everything exported here; manifests state the range they were written for."""
@@ -70,16 +71,19 @@ __all__ = [
     "POINTS_PER_DAY",
     "REJECT_SCHEMA",
     "ROW_COLUMN",
+    "ASGIApp",
     "ArrayBlock",
     "AuthError",
     "Batch",
     "Block",
     "CalendarDay",
+    "Caller",
     "Capabilities",
     "CheckReport",
     "Checkpoint",
     "Clock",
     "Command",
+    "CommandHost",
     "ConfigError",
     "Cursor",
     "CurveModel",
@@ -96,6 +100,7 @@ __all__ = [
     "Field",
     "Finding",
     "Frame",
+    "GraphQLPart",
     "GridAdapter",
     "GridAdapterSpec",
     "InputError",
@@ -114,6 +119,7 @@ __all__ = [
     "Rule",
     "Secret",
     "SecretRef",
+    "ServiceSpec",
     "SourceError",
     "SourceRef",
     "StoragePort",
