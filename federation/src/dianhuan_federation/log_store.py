@@ -99,8 +99,7 @@ class TileLog:
         size = self.size + len(entries)
         self._write_bundles(entries, size)
         leaves = [leaf_hash(entry) for entry in entries]
-        for tile, data in grown_tiles(self._read, leaves, self.size):
-            write_durably(self.folder / tile.path, data)
+        write_tiles(self.folder, self.size, leaves)
         frontier = self._frontier.extended(leaves)
         self._guard.advance(self.origin, old, (size, frontier.root()))
         self._frontier = frontier
@@ -223,6 +222,21 @@ def grown_tiles(read: Callable[[Tile], bytes], leaves: Sequence[bytes], before: 
             if width == 256:
                 rising.append(Frontier().extended([data[i : i + 32] for i in range(0, len(data), 32)]).root())
         level, new, before = level + 1, rising, before >> 8
+
+
+def write_tiles(folder: Path, before: int, leaves: Sequence[bytes]) -> None:
+    """Write the hash tiles that change.
+
+    Args:
+        folder: the log's files.
+        before: leaves whose tiles are there.
+        leaves: leaf hashes that come after them.
+
+    Raises:
+        OSError: a partial tile of the tree before is missing.
+    """
+    for tile, data in grown_tiles(lambda tile: (folder / tile.path).read_bytes(), leaves, before):
+        write_durably(folder / tile.path, data)
 
 
 def fsck(folder: Path) -> Checkpoint:

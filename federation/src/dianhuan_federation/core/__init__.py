@@ -30,6 +30,7 @@ from dianhuan_federation.core._merkle import (
     leaf_hash,
     node_hash,
     nodes_of,
+    range_root,
     root_from_inclusion,
     tree_root,
 )
@@ -243,6 +244,7 @@ __all__ = [
     "prove_absence",
     "prove_record",
     "prove_row",
+    "range_root",
     "read_header",
     "read_hub",
     "read_predicate",

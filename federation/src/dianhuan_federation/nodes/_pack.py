@@ -1,6 +1,6 @@
 """Range packs: checkpoint, tiles, entries and payloads of one or many logs in one answer.
 
-A pack is a plain ustar archive that is written as it is sent, with the paths of a bundle, so `curl … | tar t` reads it::
+A pack is a plain ustar archive, written as it is sent, with the paths of a bundle; `curl … | tar t` reads it::
 
     logs/<SHA-256 of origin>/origin              one line
     logs/<SHA-256 of origin>/checkpoint          the head up to which this pack goes
