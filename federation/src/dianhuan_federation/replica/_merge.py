@@ -46,7 +46,7 @@ from dianhuan_federation.replica._statements import (
 )
 from dianhuan_federation.replica._states import Stored, fingerprint, load_state, store_state
 from dianhuan_federation.replica._tables import FEDERATED_LOG, FEDERATED_STATEMENT
-from dianhuan_sdk import InputError, StoragePort
+from dianhuan_sdk import ConfigError, InputError, StoragePort
 
 SILENCE = 26 * 3600
 """Seconds without a new witnessed head after which a log counts as stale: a daily heartbeat and two hours."""
@@ -157,6 +157,24 @@ class Merge:
                 continue
             group = Group(self._storage)
             yield from self._commit(group, [self._replayed(submission, stored, log, group)])
+
+    def size(self, origin: str) -> int:
+        """Verified entries of a log."""
+        row = self._known.get(origin)
+        return 0 if row is None else int(row["size"])
+
+    def release(self, origin: str) -> None:
+        """Take from a quarantined log again.
+
+        Raises:
+            ConfigError: it is not in quarantine.
+        """
+        row = self._known.get(origin)
+        if row is None or row["code"] != Code.FORK:
+            raise ConfigError(f"{origin} is not in quarantine", expected="a log that `show` lists as QUARANTINE")
+        group = Group(self._storage)
+        self._list(group, {**row, "code": "", "detail": "released", "state": freshness(row, self._verifier.now)})
+        self._storage.commit(group.batches("federation:release"))
 
     def outdated(self) -> list[str]:
         """Logs whose hub's keys changed since they were judged, or that a merge marked for a replay."""
