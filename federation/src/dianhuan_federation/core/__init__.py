@@ -1,6 +1,6 @@
 """The trust core: pure functions of bytes, without I/O and with no clock but the one handed in."""
 
-from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PLAIN, ZSTD, Caps
+from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PARQUET, PLAIN, ZSTD, Caps, Decoders
 from dianhuan_federation.core._checkpoint import Checkpoint, cosign, cosigned_at, parse_checkpoint
 from dianhuan_federation.core._container import (
     BLOCK,
@@ -135,6 +135,7 @@ __all__ = [
     "NAMELESS_WARNING_ROWS",
     "ORIGIN",
     "OUTCOME_ROWS",
+    "PARQUET",
     "PATHS",
     "PAYLOAD_TYPE",
     "PLAIN",
@@ -150,6 +151,7 @@ __all__ = [
     "Column",
     "ContainerCaps",
     "Correction",
+    "Decoders",
     "Disclosure",
     "Dispute",
     "Ed25519",

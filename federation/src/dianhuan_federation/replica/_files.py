@@ -13,7 +13,6 @@ from pathlib import Path
 
 from dianhuan_federation.bundle import FolderFiles, log_hash
 from dianhuan_federation.core import (
-    MEDIA_TYPES,
     Report,
     Submission,
     Tile,
@@ -183,7 +182,7 @@ def _named(submission: Submission) -> dict[str, bytes]:
         with suppress(InputError):
             for entry in unpack_entries(submission.tiles[path], Tile.named(path).width):
                 read = read_entry(entry)
-                for name, size in wanted_blobs(read[1], MEDIA_TYPES) if read else ():
+                for name, size in wanted_blobs(read[1]) if read else ():
                     if name in submission.blobs and len(submission.blobs[name]) == size:
                         found[name] = submission.blobs[name]
     return found

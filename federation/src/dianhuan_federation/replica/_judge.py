@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from dianhuan_federation.core import (
-    MEDIA_TYPES,
     Code,
     EntryResult,
     ForkEvidence,
@@ -71,7 +70,7 @@ def contents(verifier: Verifier, entries: Sequence[EntryResult], blobs: Mapping[
             entry = _hidden(verifier, entry, blobs)
         full.append(entry)
         if entry.verdict.state in (State.ACCEPTED, State.SOFT_FAIL):
-            wanted = [(name, size) for name, size in wanted_blobs(entry, MEDIA_TYPES) if name in blobs]
+            wanted = [(name, size) for name, size in wanted_blobs(entry) if name in blobs][:1]
             there = {
                 name: blob
                 for name, size in wanted
@@ -88,7 +87,7 @@ def _hidden(verifier: Verifier, entry: EntryResult, blobs: Mapping[str, bytes]) 
     if not isinstance(batch, ResultBatch):
         return entry
     try:
-        payload = v9_blob(batch, entry.subject, blobs, verifier.caps)
+        payload = v9_blob(batch, entry.subject, blobs, verifier.caps, verifier.schemas, verifier.decoders)
         return replace(entry, payload=payload, rows=v10_rows(batch, payload, verifier.schemas))
     except (Refused, KeyError):
         return entry

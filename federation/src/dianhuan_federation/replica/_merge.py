@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from dianhuan_federation.core import (
-    MEDIA_TYPES,
     Code,
     EntryResult,
     LogState,
@@ -305,7 +304,7 @@ class Merge:
         results = []
         for index, row in waiting.items():
             pending = pending_result(row, log.entry(index, state.size))
-            if pending is not None and any(name in blobs for name, _ in wanted_blobs(pending, MEDIA_TYPES)):
+            if pending is not None and any(name in blobs for name, _ in wanted_blobs(pending)):
                 with suppress(Refused):
                     results.append(self._verifier.resume(pending, blobs, state))
         found = contents(self._verifier, results, blobs)

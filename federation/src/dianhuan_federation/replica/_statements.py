@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,8 @@ import msgspec
 
 from dianhuan_federation.core import (
     ACCEPTED,
+    MEDIA_TYPES,
+    PARQUET,
     Code,
     Correction,
     Dispute,
@@ -85,17 +87,21 @@ def with_contents(result: EntryResult) -> EntryResult:
     return replace(result, kind=found[1].kind, predicate=found[1].predicate, subject=found[1].subject)
 
 
-def wanted_blobs(result: EntryResult, media_types: Sequence[str]) -> list[tuple[str, int]]:
-    """The payloads that a statement names: (SHA-256, size), the forms that are read here only, best first."""
+READ_HERE = (*MEDIA_TYPES, PARQUET)
+"""Encodings that are taken, best first; Parquet is opened in a child process only."""
+
+
+def wanted_blobs(result: EntryResult) -> list[tuple[str, int]]:
+    """The payloads that a statement names: (SHA-256, size) in the forms that are read here, best first; one will do."""
     said = result.predicate
     if isinstance(said, ResultBatch):
-        known = [e for e in said.encodings if e.media_type in media_types]
-        known.sort(key=lambda e: media_types.index(e.media_type))
-        return [(e.digest["sha256"], e.size) for e in known if "sha256" in e.digest][:1]
-    if isinstance(said, ModelDefinition):
-        passports = [e for e in said.files if "passport" in e.media_type and e.media_type.endswith("json")]
-        return [(e.digest["sha256"], e.size) for e in passports if "sha256" in e.digest][:1]
-    return []
+        known = [e for e in said.encodings if e.media_type in READ_HERE]
+        known.sort(key=lambda e: READ_HERE.index(e.media_type))
+    elif isinstance(said, ModelDefinition):
+        known = [e for e in said.files if "passport" in e.media_type and e.media_type.endswith("json")]
+    else:
+        return []
+    return [(e.digest["sha256"], e.size) for e in known if "sha256" in e.digest]
 
 
 Covering = Callable[[int], tuple[int, str]]

@@ -2,6 +2,7 @@
 
 from dianhuan_federation.sync._export import sizes_in
 from dianhuan_federation.sync._guard import AddressGuard, GuardedTransport
+from dianhuan_federation.sync._parquet import ParquetSandbox, encode_parquet
 from dianhuan_federation.sync._pull import Want, pull, pull_plain
 from dianhuan_federation.sync._sources import FolderSource, HttpSource, Source
 from dianhuan_federation.sync._subscriber import Subscriber, SyncReport
@@ -12,11 +13,13 @@ __all__ = [
     "FolderSource",
     "GuardedTransport",
     "HttpSource",
+    "ParquetSandbox",
     "Source",
     "Subscriber",
     "SyncReport",
     "TrustStore",
     "Want",
+    "encode_parquet",
     "pull",
     "pull_plain",
     "sizes_in",

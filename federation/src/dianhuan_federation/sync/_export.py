@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dianhuan_federation.bundle import TarFiles, export_bundle, log_files
 from dianhuan_federation.core import (
-    MEDIA_TYPES,
     Grant,
     ModelDefinition,
     ResultBatch,
@@ -98,7 +97,7 @@ def _log(
             policy = policies.get(said.policy.digest) if isinstance(said, ResultBatch) else None
             open_to_all = isinstance(said, ModelDefinition) or (policy is not None and policy.klass == "unconditional")
             if open_to_all or (isinstance(said, ResultBatch) and said.policy.digest in granted):
-                for name, _ in wanted_blobs(read[1], MEDIA_TYPES):
+                for name, _ in wanted_blobs(read[1]):
                     if name in blobs:
                         yield f"blobs/sha256/{name}", blobs[name]
 

@@ -10,7 +10,6 @@ import msgspec
 
 from dianhuan_federation.bundle import log_hash
 from dianhuan_federation.core import (
-    MEDIA_TYPES,
     Caps,
     ContainerCaps,
     Refused,
@@ -181,7 +180,7 @@ async def _entries(source: Source, prefix: str, bundle: Tile) -> bytes:
 
 def _named(entries: Iterable[bytes]) -> list[tuple[str, int]]:
     found = filter(None, map(read_entry, entries))
-    return [wanted for _, said in found for wanted in wanted_blobs(said, MEDIA_TYPES)]
+    return [wanted for _, said in found for wanted in wanted_blobs(said)[:1]]
 
 
 async def _blobs(source: Source, prefix: str, wanted: Iterable[tuple[str, int]]) -> dict[str, bytes]:

@@ -17,8 +17,8 @@ from dianhuan_federation.bundle import MANIFEST, BundleReader, FolderFiles, TarF
 from dianhuan_federation.config import FederationConfig, Peer
 from dianhuan_federation.core import (
     ACCEPTED,
-    MEDIA_TYPES,
     ORIGIN,
+    PARQUET,
     Code,
     Refused,
     Signer,
@@ -42,6 +42,7 @@ from dianhuan_federation.replica import (
 )
 from dianhuan_federation.sync._export import export
 from dianhuan_federation.sync._guard import AddressGuard, GuardedTransport, Resolver, resolve
+from dianhuan_federation.sync._parquet import ParquetSandbox
 from dianhuan_federation.sync._pull import MAX_NEW, Want, pull
 from dianhuan_federation.sync._receipts import FOLDER as RECEIPTS
 from dianhuan_federation.sync._receipts import store_receipts, write_receipts
@@ -123,6 +124,7 @@ class Subscriber:
         named = ORIGIN.fullmatch(config.origin)
         self.reader = named[1] if named else ""
         self._signer = signer
+        self._sandbox = ParquetSandbox()
         self._guard = AddressGuard(config.allow_private, resolver)
         self._tls = tls or ssl.create_default_context()
         self._seconds = seconds
@@ -141,7 +143,12 @@ class Subscriber:
 
     def verifier(self, trust: Trust) -> Verifier:
         """A verifier of now."""
-        return Verifier(trust, parse_policy(_read(self._policy, "witness_policy")), self.now, self.reader)
+        policy = parse_policy(_read(self._policy, "witness_policy"))
+        return Verifier(trust, policy, self.now, self.reader, decoders={PARQUET: self._sandbox.decode})
+
+    def close(self) -> None:
+        """End the child process that opens Parquet, where one was started."""
+        self._sandbox.close()
 
     def sync(self, origins: Iterable[str] | None = None, *, everything: bool = False) -> SyncReport:
         """Pull what is new, verify it, merge it.
@@ -281,7 +288,7 @@ class Subscriber:
         for row in rows.read_all().to_pylist():
             entry = read_entry(ReplicaLog(self.replica, row["origin"]).entry(row["index"], sizes[row["origin"]]))
             if entry is not None:
-                found.setdefault(row["origin"], []).extend(wanted_blobs(entry[1], MEDIA_TYPES))
+                found.setdefault(row["origin"], []).extend(wanted_blobs(entry[1])[:1])
         return found
 
     def _job(self, places: Places, wants: Sequence[Want]) -> Job:
