@@ -1,7 +1,9 @@
 """How results of other hubs arrive: over HTTP, in folders, on a stick; always the same bytes, always verified."""
 
+from dianhuan_federation.sync._background import follow
 from dianhuan_federation.sync._export import sizes_in
 from dianhuan_federation.sync._guard import AddressGuard, GuardedTransport
+from dianhuan_federation.sync._hints import hint, hints
 from dianhuan_federation.sync._parquet import ParquetSandbox, encode_parquet
 from dianhuan_federation.sync._pull import Want, pull, pull_plain
 from dianhuan_federation.sync._sources import FolderSource, HttpSource, Source
@@ -20,6 +22,9 @@ __all__ = [
     "TrustStore",
     "Want",
     "encode_parquet",
+    "follow",
+    "hint",
+    "hints",
     "pull",
     "pull_plain",
     "sizes_in",

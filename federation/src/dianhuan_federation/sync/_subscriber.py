@@ -132,6 +132,16 @@ class Subscriber:
         self._root = config.root
         self._trust = config.trust
 
+    @classmethod
+    def of(cls, context: PluginContext, config: FederationConfig) -> Subscriber:
+        """The subscriber of a hub, with its transport key where it has one."""
+        signer = None
+        if config.transport_key is not None:
+            from dianhuan_federation.keys import read_signer
+
+            signer = read_signer(context.secret(config.transport_key).reveal(), "transport")
+        return cls(context, config, signer=signer)
+
     @property
     def now(self) -> int:
         """POSIX seconds by the host's clock."""
