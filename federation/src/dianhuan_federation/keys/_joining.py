@@ -19,13 +19,13 @@ from dianhuan_federation.keys._files import (
     write_key,
     write_pseudonym_key,
 )
-from dianhuan_federation.keys._membership import (
+from dianhuan_federation.keys._repository import TrustRepository
+from dianhuan_federation.keys._requests import (
     read_invitation,
     read_request,
     request_keys,
     request_rotation,
 )
-from dianhuan_federation.keys._repository import TrustRepository
 from dianhuan_federation.log_store import write_durably
 from dianhuan_sdk import ConfigError, InputError
 
