@@ -26,6 +26,7 @@ class Industry(_Model):
 
     share: Share
     code: str
+    factor: str
     zh: str
     lines: tuple[Share, Share, Share]
     kw: Pair
@@ -56,6 +57,7 @@ class PlantKnobs(_Model):
     loss: Pair
     power_factor: Pair
     quantum: Quantum
+    factor: Share
     constant_coarse: Share
 
 
@@ -78,6 +80,15 @@ class RunKnobs(_Model):
     vfd_floor: Pair
     season: Share
     energy_start_kwh: Pair
+
+
+class FactorKnobs(_Model):
+    """Concentrations behind the treatment."""
+
+    raw: Pair
+    removal: Pair
+    lag: int = Field(ge=1)
+    noise: float
 
 
 class OrderKnobs(_Model):
@@ -200,6 +211,7 @@ class PlantsKnobs(_Model):
     industries: dict[str, Industry] = Field(min_length=1)
     plant: PlantKnobs
     run: RunKnobs
+    factors: FactorKnobs
     orders: OrderKnobs
     twins: TwinKnobs
     offences: OffenceKnobs

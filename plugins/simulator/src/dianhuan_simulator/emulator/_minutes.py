@@ -34,11 +34,13 @@ class SiteDay:
     Args:
         kw: as the hub holds it once buffers are sent; NaN = never came.
         metered: kW that the meter integrates into its register, whatever the logger then sends.
+        factors: shape (groups with a factor, 1440), concentrations behind the treatment.
         late: intervals that came late, as effects of kind `lost`.
     """
 
     kw: Floats
     metered: Floats
+    factors: Floats
     late: tuple[Effect, ...]
 
 
@@ -71,13 +73,13 @@ class SiteMinutes:
         base = offset * DAY
         effects = [e for s in self.stories for e in s.effects if e.start < base + DAY and base < e.end]
         rng = stream(self.seed, Purpose.MINUTE, self.at.number, offset + 1)
-        kw = self._flow(offset, effects, rng)
+        kw, factors = self._flow(offset, effects, rng)
         self._shift_clocks(kw)
-        return self._report(kw, offset, effects, rng)
+        return self._report(kw, factors, offset, effects, rng)
 
     # -- what flows ----------------------------------------------------------------------------------------------
 
-    def _flow(self, offset: int, effects: list[Effect], rng: np.random.Generator) -> Floats:
+    def _flow(self, offset: int, effects: list[Effect], rng: np.random.Generator) -> tuple[Floats, Floats]:
         at, base = self.at, offset * DAY
         on, act = self._lines(offset, effects, rng)
         lines = at.line_kw[:, None] * np.maximum(act, at.line_idle[:, None])
@@ -105,7 +107,25 @@ class SiteMinutes:
         for e in effects:
             if e.kind == "dark":
                 kw[at.circuit_plant == e.target, _cut(e, base)] = 0
-        return kw
+        return kw, self._factors(offset, works, load, effects)
+
+    def _factors(self, offset: int, works: Bools, load: Floats, effects: list[Effect]) -> Floats:
+        """Concentrations behind the treatment: what production gives off less what treatment in order removes."""
+        at, k = self.at, self.knobs.factors
+        effect = works.astype(np.float32)
+        for e in effects:
+            if e.kind == "treatment_scale":
+                effect[e.target, _cut(e, offset * DAY)] *= np.float32(e.value)
+        mine = np.flatnonzero(at.group_factor)
+        given = np.minimum(load[mine] / np.float32(0.6), np.float32(1)) * (
+            1 - at.group_removal[mine, None] * effect[mine]
+        )
+        # The mean of the last minutes: what was given off then arrives now.
+        summed = np.cumsum(np.hstack([np.repeat(given[:, :1], k.lag, axis=1), given]), axis=1, dtype=np.float64)
+        arrived = (summed[:, k.lag :] - summed[:, : -k.lag]) / k.lag
+        rng = stream(self.seed, Purpose.MINUTE, at.number, 2_000_000 + offset)
+        noise = 1 + k.noise * rng.standard_normal(arrived.shape, dtype=np.float32)
+        return np.asarray(at.group_raw[mine, None] * (arrived + 0.01) * np.maximum(noise, 0.1), dtype=np.float32)
 
     def _lines(self, offset: int, effects: list[Effect], rng: np.random.Generator) -> tuple[Bools, Floats]:
         """Which lines run (breaks included), and their activity as a share of rated power."""
@@ -193,7 +213,7 @@ class SiteMinutes:
         season = np.float32(1 + run.season * cos(2 * pi * offset / 365))
         units = at.unit_kw[:, None] * np.where(flat, np.float32(0.96), shape * season) * factor
         for e in effects:
-            if e.kind == "treatment_scale":
+            if e.kind in ("treatment_scale", "unit_scale"):
                 units[at.unit_group == e.target, _cut(e, offset * DAY)] *= np.float32(e.value)
         standby = (at.unit_kw * at.unit_standby)[:, None] * (1 + np.float32(0.05) * noise)
         return np.asarray(np.where(on, units, standby), dtype=np.float32)
@@ -210,7 +230,9 @@ class SiteMinutes:
                 else:
                     kw[row, :ahead] = kw[row, -ahead:].copy()
 
-    def _report(self, kw: Floats, offset: int, effects: list[Effect], rng: np.random.Generator) -> SiteDay:
+    def _report(
+        self, kw: Floats, factors: Floats, offset: int, effects: list[Effect], rng: np.random.Generator
+    ) -> SiteDay:
         at, base = self.at, offset * DAY
         forger = stream(self.seed, Purpose.PLANT_STORY, at.number, 1_000_000 + offset)
         for e in effects:
@@ -235,17 +257,20 @@ class SiteMinutes:
         self._keep(sent, offset)
         sent.reshape(-1)[rng.integers(0, sent.size, rng.binomial(sent.size, self.knobs.twins.lost_sample))] = np.nan
         late = []
+        owner = at.group_plant[at.group_factor]
         for e in effects:
             cut = _cut(e, base)
             if e.kind == "missing":
                 sent[e.target, cut] = np.nan
             elif e.kind == "dark" and not e.value:
                 sent[at.circuit_plant == e.target, cut] = np.nan
+                factors[owner == e.target, cut] = np.nan
             elif e.kind == "lost" and e.value:
                 late.append(e)
             elif e.kind == "lost":
                 sent[at.circuit_plant == e.target, cut] = np.nan
-        return SiteDay(sent, kw, tuple(late))
+                factors[owner == e.target, cut] = np.nan
+        return SiteDay(sent, kw, factors, tuple(late))
 
     def _forge(self, kw: Floats, e: Effect, cut: slice, rng: np.random.Generator) -> Floats:
         unit = int(self.at.circuit_place[e.target])

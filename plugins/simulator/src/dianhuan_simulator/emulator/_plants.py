@@ -39,6 +39,8 @@ class Site:
         unit_*: shape (units,); `backup` is the second of a duty and standby pair.
         group_lunch, group_wash, group_batch: habits, shape (groups,); `group_batch` is the interval between pauses,
             0 = none.
+        group_factor, group_raw, group_removal: is a concentration measured behind the treatment, what it is
+            untreated at full load, and the share that treatment takes away.
         circuit_*: shape (circuits,); `place` is the index among lines or units, or of the plant.
     """
 
@@ -56,6 +58,9 @@ class Site:
     group_batch: Ints
     group_lead: Ints
     group_after: Ints
+    group_factor: Bools
+    group_raw: Floats
+    group_removal: Floats
     line_plant: Ints
     line_group: Ints
     line_kw: Floats
@@ -104,7 +109,9 @@ def site(knobs: PlantsKnobs, seed: int, number: int) -> Site:
     kinds = list(knobs.industries.values())
     p, r, t = knobs.plant, knobs.run, knobs.twins
     plant: dict[str, list[Any]] = {k: [] for k in ("industry", "shift", "ban", "unmetered", "loss", "drift")}
-    group: dict[str, list[Any]] = {k: [] for k in ("plant", "lunch", "wash", "batch", "lead", "after")}
+    group: dict[str, list[Any]] = {
+        k: [] for k in ("plant", "lunch", "wash", "batch", "lead", "after", "factor", "raw", "removal")
+    }
     line: dict[str, list[Any]] = {k: [] for k in ("plant", "group", "kw", "idle", "combined", "cycle", "warm", "ratio")}
     unit: dict[str, list[Any]] = {
         k: [] for k in ("plant", "group", "kw", "floor", "standby", "paired", "backup", "flat")
@@ -131,7 +138,9 @@ def site(knobs: PlantsKnobs, seed: int, number: int) -> Site:
         for _ in range(groups):
             batch = round(_within(rng, t.batch_every)) if rng.random() < kind.batch_treatment else 0
             after = round(_within(rng, r.after_run))
-            put(group, owner, rng.random() < t.lunch_off, rng.random() < t.backwash, batch, lead, after)
+            lunch, wash, factor = rng.random(3) < (t.lunch_off, t.backwash, p.factor)
+            raw, removal = _within(rng, knobs.factors.raw), _within(rng, knobs.factors.removal)
+            put(group, owner, lunch, wash, batch, lead, after, factor, raw, removal)
         warms = rng.random() < kind.warm_up
         for i in range(lines):
             kw = kind.kw[0] * float(np.exp(kind.kw[1] * rng.standard_normal()))
@@ -195,6 +204,9 @@ def site(knobs: PlantsKnobs, seed: int, number: int) -> Site:
         group_batch=i64(group["batch"]),
         group_lead=i64(group["lead"]),
         group_after=i64(group["after"]),
+        group_factor=flags(group["factor"]),
+        group_raw=f32(group["raw"]),
+        group_removal=f32(group["removal"]),
         line_plant=i64(line["plant"]),
         line_group=i64(line["group"]),
         line_kw=f32(line["kw"]),

@@ -9,7 +9,8 @@ from typing import NamedTuple
 class Effect(NamedTuple):
     """A change of one thing over [start, end) minutes.
 
-    On what flows: `treatment_off` (group), `treatment_scale` (group, factor), `treatment_on` (group), `line_run`
+    On what flows: `treatment_off` (group), `treatment_scale` (group, factor of power and of what it
+    removes), `unit_scale` (group, factor of power at equal effect), `treatment_on` (group), `line_run`
     (line, share of rated power), `line_scale` (line, factor), `hold_heat` (line, share of rated power).
     On what is measured: `frozen` (circuit), `replay` (circuit, noise; `source` = day copied), `forged` (circuit of a
     unit, ratio to its production), `scale` (circuit, factor), `zero` (circuit), `missing` (circuit), `dark` (plant;

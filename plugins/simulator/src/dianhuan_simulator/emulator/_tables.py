@@ -130,6 +130,30 @@ def links(world: Emulation) -> pa.Table:
     return _table(LINK_SCHEMA, rows)
 
 
+FACTOR_SCHEMA = pa.schema(
+    [
+        pa.field("factor", pa.int32(), nullable=False),
+        pa.field("plant", pa.int32(), nullable=False),
+        pa.field("link", pa.int32(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+    ]
+)
+"""One row a concentration; `code` of HJ 212-2017, Annex B."""
+
+
+def factors(world: Emulation) -> pa.Table:
+    """One row a concentration, `FACTOR_SCHEMA`."""
+    kinds = list(world.knobs.industries.values())
+    rows: list[tuple[Any, ...]] = []
+    for plot, first_group in zip(world.plots, _first_groups(world), strict=False):
+        at = plot.site
+        for group in np.flatnonzero(at.group_factor & (at.group_plant < plot.inside)).tolist():
+            plant = int(at.group_plant[group])
+            code = kinds[at.industry[plant]].factor
+            rows.append((len(rows), at.number * PLANT_BLOCK + plant, first_group + group, code))
+    return _table(FACTOR_SCHEMA, rows)
+
+
 def truth(world: Emulation) -> pa.Table:
     """One row a story, `TRUTH_SCHEMA`."""
     rows: list[tuple[Any, ...]] = []

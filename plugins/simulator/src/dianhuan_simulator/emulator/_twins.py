@@ -178,7 +178,7 @@ class Twins:
         report = None
         if self.rng.random() < self.k.vfd_change_reported:
             report = Report(self.plant, "other", start, start + DAY, start - 120, "new motor or frequency converter")
-        effects = (Effect("treatment_scale", group, start, end, factor),)
+        effects = (Effect("unit_scale", group, start, end, factor),)
         return Story(self.plant, "vfd_change", "", start, end, group, effects=effects, report=report)
 
     def _outage(self) -> Story:

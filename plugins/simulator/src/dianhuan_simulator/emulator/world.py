@@ -32,9 +32,12 @@ class PlantDay:
         kw: shape (circuits, 1440) float32, mean active power of each minute by the device's clock, once buffers
             are sent; NaN = never came.
         metered: same shape, what the meter integrates into its register.
+        factors: shape (factors, 1440) float32, concentrations behind the treatment, rows as in `Emulation.factors()`;
+            NaN = never came.
         registers: shape (circuits,) float64, kWh at the start of the day.
         late: (plant, start, end, arrives): minutes [start, end) of the run of a plant that came only at `arrives`.
         circuit_plant: shape (circuits,), number of the plant of each circuit.
+        factor_plant: shape (factors,), number of the plant of each factor.
         power_factor: shape (circuits,).
     """
 
@@ -42,18 +45,26 @@ class PlantDay:
     offset: int
     kw: Floats
     metered: Floats
+    factors: Floats
     registers: np.ndarray[Any, np.dtype[np.float64]]
     late: tuple[tuple[int, int, int, int], ...]
     circuit_plant: np.ndarray[Any, np.dtype[np.int64]]
+    factor_plant: np.ndarray[Any, np.dtype[np.int64]]
     power_factor: Floats
 
     def live(self) -> Floats:
         """`kw` as it was known within the minute: NaN also where a buffer was sent later."""
-        out = self.kw.copy()
+        return self._not_late(self.kw.copy(), self.circuit_plant)
+
+    def live_factors(self) -> Floats:
+        """`factors` as they were known within the minute."""
+        return self._not_late(self.factors.copy(), self.factor_plant)
+
+    def _not_late(self, values: Floats, owner: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
         base = self.offset * DAY
         for plant, start, end, _ in self.late:
-            out[self.circuit_plant == plant, max(start - base, 0) : min(end - base, DAY)] = np.nan
-        return out
+            values[owner == plant, max(start - base, 0) : min(end - base, DAY)] = np.nan
+        return values
 
     def current(self) -> Floats:
         """Current of each circuit, A, from `kw` at 380 V three-phase and the circuit's power factor."""
@@ -93,6 +104,8 @@ class _Plot:
         self.stories = sorted((s for s in offences + apart if s.plant < self.inside), key=lambda s: (s.plant, s.start))
         self.minutes = SiteMinutes(knobs, seed, self.site, self.plan, self.stories)
         self.rows = np.flatnonzero(self.site.circuit_plant < self.inside)
+        owner = self.site.group_plant[self.site.group_factor]
+        self.factor_plant = owner[owner < self.inside]
 
 
 def _shadows(twin: Story, offence: Story) -> bool:
@@ -141,6 +154,7 @@ class Emulation:
         self.circuit_plant = np.concatenate(
             [p.site.circuit_plant[p.rows] + p.site.number * PLANT_BLOCK for p in self.plots]
         )
+        self.factor_plant = np.concatenate([p.factor_plant + p.site.number * PLANT_BLOCK for p in self.plots])
         self._pf = np.concatenate([p.site.circuit_pf[p.rows] for p in self.plots])
         self._registers = {0: np.concatenate([p.site.circuit_energy[p.rows] for p in self.plots])}
         self._answers: list[tuple[int, int, Answer]] = []
@@ -164,6 +178,7 @@ class Emulation:
             self.day(max(self._registers))
         kw = np.empty((len(self.circuit_plant), DAY), dtype=np.float32)
         metered = np.empty_like(kw)
+        factors: list[Floats] = []
         late: list[tuple[int, int, int, int]] = []
         at = 0
         for plot in self.plots:
@@ -171,6 +186,7 @@ class Emulation:
             after = at + len(plot.rows)
             kw[at:after] = made.kw[plot.rows]
             metered[at:after] = made.metered[plot.rows]
+            factors.append(made.factors[: len(plot.factor_plant)])
             late += [
                 (e.target + plot.site.number * PLANT_BLOCK, e.start, e.end, e.arrives)
                 for e in made.late
@@ -185,9 +201,11 @@ class Emulation:
             offset=offset,
             kw=kw,
             metered=metered,
+            factors=np.concatenate(factors),
             registers=self._registers[offset],
             late=tuple(late),
             circuit_plant=self.circuit_plant,
+            factor_plant=self.factor_plant,
             power_factor=self._pf,
         )
 
@@ -209,6 +227,12 @@ class Emulation:
         from dianhuan_simulator.emulator._tables import links
 
         return links(self)
+
+    def factors(self) -> pa.Table:
+        """Concentrations that are measured behind treatment, in the order of `PlantDay.factors`."""
+        from dianhuan_simulator.emulator._tables import factors
+
+        return factors(self)
 
     def context(self, name: str) -> pa.Table:
         """`filed_report`, `order`, `outage` (with `plant` numbers and minutes of the run), or `work_order`."""
