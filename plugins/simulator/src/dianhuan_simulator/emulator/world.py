@@ -251,6 +251,10 @@ class Emulation:
             (p.site.number * PLANT_BLOCK + o.plant, o) for p in self.plots for o in p.plan.orders if o.plant < p.inside
         ]
 
+    def clock_ahead(self, plant: int) -> int:
+        """Minutes that the clock of a plant's treatment logger is ahead; 0 where it is right."""
+        return int(self.plots[plant // PLANT_BLOCK].site.drift[plant % PLANT_BLOCK])
+
     # -- what is true ----------------------------------------------------------------------------------------------
 
     def stories(self) -> Iterator[tuple[int, Story]]:
