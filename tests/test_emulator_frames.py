@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,17 +116,19 @@ class Hub:
         return [f for f in self.frames if f.header.cn == cn]
 
 
+def _leave_alone(run: Run) -> None:
+    """Nothing to prepare."""
+
+
 async def _run(
-    hub_of: Callable[[Run], Hub], prepare: Callable[[Run], None] = lambda run: None, **choices: Any
+    hub_of: Callable[[Run], Hub], prepare: Callable[[Run], None] = _leave_alone, **choices: Any
 ) -> tuple[Run, Hub]:
     """A run against a hub on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-    run = Run(RunConfig(**{"hours": 0.1, "speed": 240.0, "timeout": 0.5, "start": START, "plants": 12, **choices}))
+    run = Run(RunConfig(**{"hours": 0.1, "speed": 480.0, "timeout": 0.5, "start": START, "plants": 12, **choices}))
     hub = hub_of(run)
     prepare(run)
     async with hub.listen() as port:
-        run.config = RunConfig(**{f: getattr(run.config, f) for f in run.config.__slots__ if f != "port"}, port=port)
+        run.config = replace(run.config, port=port)
         await run.run(lambda passed, tally: None)
     return run, hub
 
@@ -195,7 +198,7 @@ async def test_unacknowledged_messages_are_sent_again_and_then_counted():
 
 
 async def test_commands_are_answered_and_history_is_sent():
-    asked: dict[str, str] = {}
+    asked: set[str] = set()
 
     def hub_of(run: Run) -> Hub:
         hub = Hub(run.specs)
@@ -208,7 +211,7 @@ async def test_commands_are_answered_and_history_is_sent():
             gap = codec.plan(
                 device, Due("history", START + timedelta(hours=1), START, START + timedelta(minutes=1), "2011")
             )
-            asked[frame.header.mn] = gap[0].data[9:26].decode()
+            asked.add(frame.header.mn)
             key = device.keys[0].reveal() if device.keys else None
             centre = Centre(Station(device.address, edition=2017, key=Sm4(bytes.fromhex(key)) if key else None))
             return [*(r.data for r in hello), gap[0].data, centre.get_time(START + timedelta(minutes=2))]
@@ -308,7 +311,7 @@ async def test_hub_that_goes_away_gets_everything_after_it_comes_back():
     hub = Hub(run.specs)
     first = await asyncio.start_server(hub.talk, "127.0.0.1", 0)
     port = first.sockets[0].getsockname()[1]
-    run.config = RunConfig(**{f: getattr(run.config, f) for f in run.config.__slots__ if f != "port"}, port=port)
+    run.config = replace(run.config, port=port)
     work = asyncio.ensure_future(run.run(lambda passed, tally: None))
     while len(hub.frames) < 8:
         await asyncio.sleep(0.02)
@@ -368,10 +371,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _line(protocol: Protocol) -> RunConfig:
+    return RunConfig(plants=3, hours=0.5, speed=1.0, start=START, protocol=protocol, port=_free_port(), offenders=0)
+
+
 async def test_dlt645_line_answers_the_hub():
-    config = RunConfig(
-        plants=3, hours=0.5, speed=1.0, start=START, protocol=Protocol.dlt645, port=_free_port(), offenders=0
-    )
+    config = _line(Protocol.dlt645)
     run = Run(config)
     work = asyncio.ensure_future(run.run(lambda passed, tally: None))
     spec = run.specs[1]
@@ -389,14 +394,12 @@ async def test_dlt645_line_answers_the_hub():
 
 async def test_modbus_line_answers_the_hub():
     pytest.importorskip("pymodbus")
-    config = RunConfig(
-        plants=3, hours=0.5, speed=1.0, start=START, protocol=Protocol.modbus, port=_free_port(), offenders=0
-    )
+    config = _line(Protocol.modbus)
     run = Run(config)
     work = asyncio.ensure_future(run.run(lambda passed, tally: None))
     spec = run.specs[2]
     device = Device(spec.device_id, spec.address, profile=PROFILES["modbus"])
-    frames = await _ask(config.port, ModbusCodec(ModbusConfig(), lambda address: device), device)
+    frames = await _ask(config.port, ModbusCodec(ModbusConfig()), device)
     run.stop()
     await work
     values = {r.code: r.value for f in frames for r in f.readings}
@@ -418,14 +421,11 @@ def test_registry_is_what_the_standard_table_takes(protocol):
     world = Emulation(20, 1, 3, 0.0)
     specs = devices(world, protocol)
     rows = channel_rows(world, specs)
-    contract = TABLES["channel"]
-    schema = contract.schema if hasattr(contract, "schema") else None
     assert len({r["channel_id"] for r in rows}) == len(rows)
     assert {r["device_id"] for r in rows} == {s.device_id for s in specs}
-    names = {f.name for f in contract.fields}
-    assert set(rows[0]) <= names
-    assert pa.Table.from_pylist(rows).num_rows == len(rows)
-    assert schema is None or set(rows[0]) <= set(pa.schema(schema() if callable(schema) else schema).names)
+    contract = TABLES["channel"]
+    filled = [{name: row.get(name) for name in contract.schema.names} for row in rows]
+    assert contract.check(pa.RecordBatch.from_pylist(filled, schema=contract.schema)) == []
     ids = {r["channel_id"] for r in rows}
     links = link_rows(world, specs)
     assert len(links) == world.links().num_rows

@@ -122,7 +122,7 @@ def devices(world: Emulation, protocol: Protocol) -> list[DeviceSpec]:
         key = _draw(world.seed, "key", entity)[:16] if secret else None
         chunked = _draw(world.seed, "chunked", entity)[0] < 64
         roles = [str(c["role"]) for c in mine]
-        channels = _by_facility(rows, roles) if form == "hj212-2025" else _by_number(rows, roles)
+        channels = _by_facility(rows, roles) if form == "hj212-2025" else _by_number(rows)
         gases = {f["code"]: int(f["factor"]) for f in reversed(factors) if f["plant"] == plant}
         gas = tuple(Channel(code, "concentration", "", row) for code, row in gases.items())
         ahead = world.clock_ahead(plant)
@@ -156,7 +156,7 @@ def _meter(form: str, plant: int, entity: str, row: int, number: int) -> DeviceS
     return DeviceSpec(device, form, form, plant, entity, address, channels)
 
 
-def _by_number(rows: Sequence[int], roles: Sequence[str]) -> tuple[Channel, ...]:
+def _by_number(rows: Sequence[int]) -> tuple[Channel, ...]:
     """Private names of electricity loggers: P1, EP1, Ia1 … by circuit."""
     found = []
     for number, row in enumerate(rows, 1):

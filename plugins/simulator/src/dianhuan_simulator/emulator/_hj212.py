@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from dianhuan_sdk import LOCAL_ZONE
 
-EDITIONS = (2005, 2017, 2025)
 MOST_AREA = 950
 """Longest data area of one packet, bytes (HJ 212-2017, 6.3)."""
 
