@@ -319,7 +319,7 @@ MEMORY = r"""
 import re, sys
 from pathlib import Path
 from dianhuan_simulator.emulator import emulate
-for day in emulate(400, int(sys.argv[1]), seed=2, offenders_share=0.05):
+for day in emulate(200, int(sys.argv[1]), seed=2, offenders_share=0.05):
     pass
 print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """
@@ -327,11 +327,11 @@ print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 def test_memory_does_not_grow_with_days():
     peak = {}
-    for days in (3, 25):
+    for days in (3, 12):
         run = [sys.executable, "-c", MEMORY, str(days)]
         peak[days] = int(subprocess.run(run, check=True, capture_output=True, text=True).stdout) / 1024
-    assert peak[25] < 1.1 * peak[3] + 20
-    assert peak[25] < 400
+    assert peak[12] < 1.1 * peak[3] + 20
+    assert peak[12] < 300
 
 
 def test_concentrations_rise_when_treatment_is_off_and_stay_when_only_its_channel_is_dead(offending, rows):

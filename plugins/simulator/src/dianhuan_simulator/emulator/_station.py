@@ -25,7 +25,12 @@ _JUMP = timedelta(hours=1)
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a run. A message is one sample of one station, whatever number of packets it takes."""
+    """Counts of a run. A message is one sample of one station, whatever number of packets it takes.
+
+    `sent` counts messages that were made, also where nobody listened; each ends as acknowledged, unacknowledged or
+    lost (its buffer was full). `resent` counts further attempts, `backfilled` and `history` messages made afterwards.
+    For meters, `polls` are requests and `sent` the answers with values.
+    """
 
     sent: int = 0
     acknowledged: int = 0
@@ -268,15 +273,19 @@ class Station:
         if cn.startswith("90") or got.fields.get("MN") != self.spec.address:
             return
         self.tally.commands += 1
+        flag = got.fields.get("Flag", "1")
+        wanted = not flag.isdigit() or int(flag) & 1 == 1
         if cn in ("2012", "2022"):
             self._streams = self._streams and cn != "2012"
-            await self._write([hj212.response(self._header, "9013", got.qn)])
+            if wanted:
+                await self._write([hj212.response(self._header, "9013", got.qn)])
             return
         right = got.fields.get("PW") == self._header.password
-        await self._write([hj212.response(self._header, "9011", got.qn, [f"QnRtn={1 if right else 3}"])])
+        if wanted:
+            await self._write([hj212.response(self._header, "9011", got.qn, [f"QnRtn={1 if right else 3}"])])
         if right:
             result = await self._obey(cn, got)
-            if result is not None:
+            if result is not None and wanted:
                 await self._write([hj212.response(self._header, "9012", got.qn, [f"ExeRtn={result}"])])
 
     async def _obey(self, cn: str, got: hj212.Received) -> int | None:
