@@ -181,3 +181,49 @@ def test_any_chunking_gives_the_same_commands(items, cuts, garbage):
         stream = stream[size:]
     assert [f.valid for f in found] == [True] * 3
     assert all(f.items == pairs and f.fields["CN"] == "1012" for f in found)
+
+
+_HOSTILE = [
+    ("1000", {"OverTime": "²", "ReCount": "1"}, "2"),
+    ("1000", {"OverTime": "9" * 30, "ReCount": "1"}, "2"),
+    ("1012", {"SystemTime": "20261399000000"}, "2"),
+    ("1062", {"RtdInterval": "-60"}, "2"),
+    ("1072", {"NewPW": "longerthansix"}, "2"),
+    ("2011", {"BeginTime": "00010101000000", "EndTime": "99991231235959"}, "1"),
+    ("2011", {"BeginTime": "20260301000000", "EndTime": "20260301000000"}, "100"),
+    ("2011", {"BeginTime": "x", "EndTime": "y"}, "2"),
+    ("4711", {}, "2"),
+]
+
+
+async def test_station_survives_hostile_commands():
+    results: list[str] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got = await reader.readuntil(b"\r\n")
+        mn = _UPLOAD.search(got)
+        assert mn is not None
+        head = [("ST", "32"), ("PW", "123456"), ("MN", mn[4].decode()), ("Flag", "5")]
+        writer.write(b"##9999garbage&&\x00\xff##0000&&")
+        for number, (cn, items, _) in enumerate(_HOSTILE):
+            fields = [("QN", f"202603030900000{number:02d}"), ("CN", cn), *head]
+            writer.write(hj212.seal(fields, ";".join(f"{k}={v}" for k, v in items.items()).encode()))
+        try:
+            while line := await reader.readuntil(b"\r\n"):
+                results.extend(x.decode() for x in re.findall(rb"CN=9012.*ExeRtn=(\d+)&&", line))
+                if len(results) == len(_HOSTILE):
+                    run.stop()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    start = datetime(2026, 3, 3, 2, 0, tzinfo=UTC)
+    choice = RunConfig(plants=1, hours=2, speed=600, port=port, protocol=Protocol.hj212_2017, start=start, offenders=0)
+    run = Run(choice)
+    run.specs = run.specs[:1]
+    await asyncio.wait_for(run.run(lambda passed, tally: None), 30)
+    server.close()
+    assert results == [wanted for _, _, wanted in _HOSTILE]

@@ -18,7 +18,7 @@ MOST_AREA = 950
 
 _FLAG = {2005: 0, 2017: 4, 2025: 8}
 _HEAD = re.compile(rb"##(\d{4})")
-_WAITS = 64 * 1024
+_LONGEST = 2048  # no command of a centre is longer: what claims more holds nothing up
 
 
 def _shifts(value: int) -> int:
@@ -164,7 +164,7 @@ class Inbox:
         self._kept = bytearray()
 
     def feed(self, data: bytes, key: bytes | None) -> list[Received]:
-        """Frames complete now; bytes that are none are passed over."""
+        """Frames complete now; bytes that are none are passed over. At most one frame's bytes are kept."""
         kept = self._kept
         kept += data
         found: list[Received] = []
@@ -175,10 +175,11 @@ class Inbox:
                 return found
             size = int(head[1])
             end = head.end() + size + 6
+            if size > _LONGEST:
+                del kept[: head.start() + 2]
+                continue
             if len(kept) < end:
                 del kept[: head.start()]
-                if len(kept) > _WAITS:
-                    kept.clear()
                 return found
             segment, said = bytes(kept[head.end() : head.end() + size]), bytes(kept[end - 6 : end - 2])
             if not segment.endswith(b"&&") or kept[end - 2 : end] != b"\r\n":

@@ -170,7 +170,7 @@ def site(knobs: PlantsKnobs, seed: int, number: int) -> Site:
         drift = round(_within(rng, t.clock_drift_minutes)) * (1 if rng.random() < 0.5 else -1)
         plant["industry"].append(which)
         plant["shift"].append(shift)
-        plant["ban"].append(SHIFTS[shift] in ("single", "two") and rng.random() < 4 * knobs.orders.night_ban)
+        plant["ban"].append(SHIFTS[shift] in ("single", "two") and rng.random() < knobs.orders.night_ban)
         plant["unmetered"].append(rated * _within(rng, p.unmetered))
         plant["loss"].append(_within(rng, p.loss))
         plant["drift"].append(drift if rng.random() < t.clock_drift else 0)

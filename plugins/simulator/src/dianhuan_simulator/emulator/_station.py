@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
@@ -273,8 +274,8 @@ class Station:
         if cn.startswith("90") or got.fields.get("MN") != self.spec.address:
             return
         self.tally.commands += 1
-        flag = got.fields.get("Flag", "1")
-        wanted = not flag.isdigit() or int(flag) & 1 == 1
+        flag = _number(got.fields.get("Flag"))
+        wanted = flag is None or flag & 1 == 1
         if cn in ("2012", "2022"):
             self._streams = self._streams and cn != "2012"
             if wanted:
@@ -291,8 +292,9 @@ class Station:
     async def _obey(self, cn: str, got: hj212.Received) -> int | None:
         """Carry a command out; the ExeRtn, None where 9011 is all that is due."""
         items = got.items
-        if cn == "1000" and items.get("OverTime", "").isdigit() and items.get("ReCount", "").isdigit():
-            self.patience = Patience(max(1.0, float(items["OverTime"])), int(items["ReCount"]))
+        seconds, count = _number(items.get("OverTime")), _number(items.get("ReCount"))
+        if cn == "1000" and seconds is not None and count is not None:
+            self.patience = Patience(max(1.0, float(seconds)), count)
             return 1
         if cn == "1011":
             await self._write(
@@ -303,8 +305,9 @@ class Station:
             return 1
         if cn == "1012":
             return self._set_clock(items.get("SystemTime", ""))
-        if cn == "1062" and items.get("RtdInterval", "").isdigit():
-            self._every = max(1, int(items["RtdInterval"]) // 60)
+        interval = _number(items.get("RtdInterval"))
+        if cn == "1062" and interval is not None:
+            self._every = max(1, interval // 60)
             return 1
         if cn in ("1064", "1002"):
             return 1
@@ -357,3 +360,8 @@ class Station:
 
     def _never_kept(self, minute: int) -> bool:
         return any(a < 0 and start <= minute < end for start, end, a in self.feed.losses(self.spec.plant))
+
+
+def _number(text: str | None) -> int | None:
+    """The number of up to five digits; None where it is none."""
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,5}", text) else None

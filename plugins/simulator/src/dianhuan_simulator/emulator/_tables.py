@@ -193,7 +193,7 @@ _CONTEXT: dict[str, pa.Schema] = {
         [("plant", pa.int32()), ("entity_id", pa.string()), ("kind", pa.string()), *_SPAN,
          ("limit_percent", pa.float64())]
     ),
-    "outage": pa.schema([("plant", pa.int32()), ("entity_id", pa.string()), *_SPAN]),
+    "outage": pa.schema([("plant", pa.int32()), ("entity_id", pa.string()), ("kind", pa.string()), *_SPAN]),
 }  # fmt: skip
 _CONTEXT["work_order"] = _CONTEXT["filed_report"]
 
@@ -217,7 +217,7 @@ def context(world: Emulation, name: str) -> pa.Table:
     if name == "order":
         rows = [(p, entity(p), o.kind, *span(o.start, o.end), o.limit_percent) for p, o in world.orders()]
     elif name == "outage":
-        rows = [(p, entity(p), *span(s.start, s.end)) for p, s in world.stories() if s.kind == "outage"]
+        rows = [(p, entity(p), "fault", *span(s.start, s.end)) for p, s in world.stories() if s.kind == "outage"]
     else:
         for plant, report in world.filed():
             if (report.kind == "meter") == (name == "work_order"):
