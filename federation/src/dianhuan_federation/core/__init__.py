@@ -15,6 +15,7 @@ from dianhuan_federation.core._container import (
 )
 from dianhuan_federation.core._dsse import Envelope, open_envelope, pae, seal
 from dianhuan_federation.core._entries import EntryResult
+from dianhuan_federation.core._entry_steps import stream_place
 from dianhuan_federation.core._evidence import ForkEvidence, verify_fork
 from dianhuan_federation.core._hubs import HUB_PATH, ORIGIN, Hub, HubKey, read_hub
 from dianhuan_federation.core._json import MAX_INTEGER, canonical, parse
@@ -253,6 +254,7 @@ __all__ = [
     "seal",
     "sign_note",
     "statement_digest",
+    "stream_place",
     "tiles_of",
     "tree_root",
     "trusted_hub",
