@@ -50,7 +50,7 @@ KeyRole = Literal[
     "mirror",
     "access",
 ]
-"""The first five sign trust metadata, the others are a hub's, the last for its log of who acquired what. A key has one role for its whole life."""
+"""The first five sign trust metadata, the others are a hub's. A key has one role for its whole life."""
 
 KEY_ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
 HubRole = Literal["log", "publisher", "transport", "witness", "mirror"]
