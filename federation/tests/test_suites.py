@@ -166,7 +166,7 @@ def test_the_suite_verifies_what_openssl_signs_under_the_default_id_only(
 
 @needs_openssl
 def test_openssl_gives_the_same_verdicts_on_the_vectors(sm2_letter: ModuleType, tmp_path: Path) -> None:
-    """But for spellings that OpenSSL's DER reader tolerates and our log must not."""
+    """But for one spelling of a key, which OpenSSL takes and trust files must not."""
     spki = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d034200")
     pub, answers = tmp_path / "pub.der", {}
     for case in sm2_letter.cases():
