@@ -51,8 +51,8 @@ def _rate(work: Callable[[], int], runs: int, seconds: float = 0.5) -> dict[str,
 def _writer(runs: int, step: int, steps: int) -> dict[str, Any]:
     """Entries a second, each step on disk with fsync before the next.
 
-    Ours also signs a checkpoint, keeps it by size and moves the guard in a database of its own; `aics-tlog` writes tiles
-    and entries only, the hash chain has neither tiles nor signatures.
+    Ours also signs a checkpoint, keeps it by size and moves the guard in a database of its own; `aics-tlog` writes
+    tiles and entries only, the hash chain has neither tiles nor signatures.
     """
     batches = [[os.urandom(ENTRY) for _ in range(step)] for _ in range(steps)]
 
