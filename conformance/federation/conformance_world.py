@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -34,8 +34,11 @@ from dianhuan_federation.core import (
     WARNING_ROWS,
     Checkpoint,
     Ed25519Signer,
+    LogState,
+    Refused,
     RowSchema,
     Submission,
+    Verdict,
     Verifier,
     bundles_of,
     canonical,
@@ -405,3 +408,37 @@ def usual_log(batches: int = 2) -> Log:
         log.add_batch([warning_row(10 * number + i) for i in range(1, 4)])
     log.publish()
     return log
+
+
+def whole(log: Log, judge: Verifier | None = None, state: LogState | None = None, **changes: Any) -> Verdict:
+    """The verdict on a submission as a whole."""
+    return (judge or verifier()).verify(log.submission(**changes), state).verdict
+
+
+def entry(log: Log, index: int, judge: Verifier | None = None, **changes: Any) -> Verdict:
+    """The verdict on one entry of a submission that is accepted as a whole."""
+    report = (judge or verifier()).verify(log.submission(**changes))
+    assert report.verdict.code is None, report.verdict
+    return report.entries[index].verdict
+
+
+def trusting(files: Mapping[str, bytes] | None = None, now: int = NOW, **fields: Any) -> Verdict:
+    """The verdict on the usual log under a changed trust repository."""
+    seen = fields.pop("seen", None)
+    builder = TrustBuilder(**fields)
+    try:
+        trust = load_trust(builder.bootstrap(), {**builder.build(), **(files or {})}, now, seen=seen)
+    except Refused as refused:
+        return Verdict.of(refused)
+    return whole(usual_log(), replace(verifier(), trust=trust, now=now))
+
+
+def changed_hub(**changes: Any) -> Verdict:
+    """The verdict on the usual log where its hub file is changed."""
+    return trusting(hubs={HUB: hub_file(HUB, **changes), READER: hub_file(READER)})
+
+
+def changed_keys(**roles: dict[str, Any]) -> dict[str, Any]:
+    """The hubs, with changed keys of hub 430200: role → fields."""
+    entries = [key_entry(role, f"{role}-{HUB}", **roles.get(role, {})) for role in ROLES]
+    return {HUB: hub_file(HUB, keys=entries), READER: hub_file(READER)}

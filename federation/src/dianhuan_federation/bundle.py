@@ -257,6 +257,23 @@ class BundleReport:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenBundle:
+    """A bundle whose container, trust and manifest hold.
+
+    Args:
+        exporter: hub id of the one who exported it.
+        trust: by which it is judged.
+        metadata: files of its trust repository; empty where that one is older than what is known.
+        submissions: what it holds of each log, not verified.
+    """
+
+    exporter: str
+    trust: Trust
+    metadata: Mapping[str, bytes]
+    submissions: Sequence[Submission]
+
+
+@dataclass(frozen=True, slots=True)
 class BundleReader:
     """Verifies bundles; nothing is written anywhere.
 
@@ -288,24 +305,38 @@ class BundleReader:
             states: origin → what is known of that log.
         """
         try:
-            files = TarFiles(path, self.caps)
-            manifest = _check_manifest(files)
-            trust = load_trust(
-                self.bootstrap,
-                _Below(files, "trust/"),
-                self.now,
-                seen=self.seen,
-                denied=self.denied,
-                suites=self.suites,
-            )
-            _check_exporter(files, manifest, trust)
-            report = BundleReport(ACCEPTED, manifest, trust)
-            verifier = Verifier(trust, self.policy, self.now, self.reader)
-            submissions = list(_submissions(files))
+            opened = self.open(path)
         except Refused as refused:
             return BundleReport(Verdict.of(refused))
+        report = BundleReport(ACCEPTED, opened.exporter, opened.trust)
+        verifier = Verifier(opened.trust, self.policy, self.now, self.reader)
+        submissions = opened.submissions
         logs = {s.origin: verifier.verify(s, (states or {}).get(s.origin)) for s in submissions}
         return replace(report, logs=logs)
+
+    def open(self, path: Path, known: Trust | None = None) -> OpenBundle:
+        """The container, its trust repository and its manifest, checked; the logs in it are not verified yet.
+
+        Args:
+            path: the tar file.
+            known: trust to judge by where the bundle's own is older than `seen`, as in one that was long on its way.
+
+        Raises:
+            Refused: V0 or V1, or `E-SIG` where the manifest is not the exporter's.
+        """
+        files = TarFiles(path, self.caps)
+        exporter = _check_manifest(files)
+        metadata = _Below(files, "trust/")
+        try:
+            trust = load_trust(
+                self.bootstrap, metadata, self.now, seen=self.seen, denied=self.denied, suites=self.suites
+            )
+        except Refused:
+            if known is None:
+                raise
+            trust, metadata = known, _Below(files, "nothing/")
+        _check_exporter(files, exporter, trust)
+        return OpenBundle(exporter, trust, metadata, list(_submissions(files)))
 
 
 def _check_manifest(files: TarFiles) -> str:
@@ -358,6 +389,7 @@ __all__ = [
     "BundleReader",
     "BundleReport",
     "FolderFiles",
+    "OpenBundle",
     "TarFiles",
     "export_bundle",
     "log_files",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dianhuan_federation.core import (
@@ -99,7 +99,7 @@ class TileLog:
         size = self.size + len(entries)
         self._write_bundles(entries, size)
         leaves = [leaf_hash(entry) for entry in entries]
-        self._write_tiles(leaves, size)
+        write_tiles(self.folder, self.size, leaves)
         frontier = self._frontier.extended(leaves)
         self._guard.advance(self.origin, old, (size, frontier.root()))
         self._frontier = frontier
@@ -195,30 +195,48 @@ class TileLog:
             new = entries[max(0, start - self.size) : start + bundle.width - self.size]
             write_durably(self.folder / bundle.path, pack_entries([*kept, *new]))
 
-    def _write_tiles(self, leaves: Sequence[bytes], size: int) -> None:
-        """Write the tiles that change, each level from the full tiles of the level below."""
-        level, new, before = 0, list(leaves), self.size
-        while size >> (8 * level):
-            count = size >> (8 * level)
-            rising: list[bytes] = []
-            for index in range(before // 256, -(-count // 256)):
-                start, width = index * 256, min(256, count - index * 256)
-                kept = b""
-                if start < before:
-                    kept = self._read(Tile(level, index, before - start))
-                hashes = new[max(0, start - before) : start + width - before]
-                data = kept + b"".join(hashes)
-                write_durably(self.folder / Tile(level, index, width).path, data)
-                if width == 256:
-                    parts = [data[i : i + 32] for i in range(0, len(data), 32)]
-                    rising.append(Frontier().extended(parts).root())
-            level, new, before = level + 1, rising, before >> 8
-
     def _drop_partial(self, old: int) -> None:
         """Remove partial tiles whose full tile is now published, as the specification allows."""
         for tile in [*tiles_of(self.size, old), *bundles_of(self.size, old)]:
             if tile.width == 256:
                 shutil.rmtree(self.folder / f"{tile.path}.p", ignore_errors=True)
+
+
+def grown_tiles(read: Callable[[Tile], bytes], leaves: Sequence[bytes], before: int) -> Iterator[tuple[Tile, bytes]]:
+    """The hash tiles that change when leaves are appended, each level made from the full tiles of the level below.
+
+    Args:
+        read: the bytes of a tile of the tree before.
+        leaves: the new leaf hashes.
+        before: leaves of the tree before.
+    """
+    level, new, size = 0, list(leaves), before + len(leaves)
+    while size >> (8 * level):
+        count = size >> (8 * level)
+        rising: list[bytes] = []
+        for index in range(before // 256, -(-count // 256)):
+            start, width = index * 256, min(256, count - index * 256)
+            kept = read(Tile(level, index, before - start)) if start < before else b""
+            data = kept + b"".join(new[max(0, start - before) : start + width - before])
+            yield Tile(level, index, width), data
+            if width == 256:
+                rising.append(Frontier().extended([data[i : i + 32] for i in range(0, len(data), 32)]).root())
+        level, new, before = level + 1, rising, before >> 8
+
+
+def write_tiles(folder: Path, before: int, leaves: Sequence[bytes]) -> None:
+    """Write the hash tiles that change.
+
+    Args:
+        folder: the log's files.
+        before: leaves whose tiles are there.
+        leaves: leaf hashes that come after them.
+
+    Raises:
+        OSError: a partial tile of the tree before is missing.
+    """
+    for tile, data in grown_tiles(lambda tile: (folder / tile.path).read_bytes(), leaves, before):
+        write_durably(folder / tile.path, data)
 
 
 def fsck(folder: Path) -> Checkpoint:

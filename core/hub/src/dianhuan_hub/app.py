@@ -5,6 +5,7 @@ Nothing is kept at module level, so two cities can live in one process.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -21,17 +22,21 @@ from dianhuan_hub.kernel.context import make_context
 from dianhuan_hub.kernel.loader import PluginRecord, PluginRegistry, Registered, load_plugins
 from dianhuan_hub.kernel.metrics import HubMetrics
 from dianhuan_hub.kernel.secrets import Vault
-from dianhuan_hub.screening import ListLine, Screening, todays_list
+from dianhuan_hub.ranking import Costs, Lists, Way
+from dianhuan_hub.screening import Screening
 from dianhuan_hub.store import Query, Store, read_page
 from dianhuan_sdk import (
     Clock,
     ConfigError,
+    FusionSpec,
     GridAdapterSpec,
     InputError,
     Manifest,
     ModelSpec,
     PluginContext,
     PluginError,
+    ServiceSpec,
+    TableContract,
     daily_features,
 )
 from dianhuan_sdk.features import FloatArray
@@ -52,6 +57,19 @@ class Hub:
     intake: Intake
     screening: Screening
     cases: CaseDesk
+    lists: Lists
+    services: Mapping[str, tuple[ServiceSpec, PluginContext]]
+
+    def service(self, plugin: str) -> tuple[ServiceSpec, PluginContext]:
+        """The service of a plugin.
+
+        Raises:
+            PluginError: the plugin is not loaded, or has none.
+        """
+        if plugin not in self.services:
+            record = self.plugins.record(plugin)
+            raise record.error or PluginError(f"plugin {plugin} has no service", hint="see `dianhuan plugin list`")
+        return self.services[plugin]
 
     async def sources(self, name: str) -> list[Source]:
         """The streams of the source `[sources.NAME]` in the order in which its adapter offers them.
@@ -112,13 +130,6 @@ class Hub:
         source = self.file_source(load["plugin"], load["stream"], raw, mapping)
         return await self.intake.run(source, origin=load_id)
 
-    def todays_list(
-        self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None
-    ) -> list[ListLine]:
-        """The visits of a day, by the capacity and random share of the configuration."""
-        screening = self.config.screening
-        return todays_list(self.store, day, k or screening.capacity, screening.random_share, divisions)
-
     def _adapter(self, adapter: str) -> Registered[GridAdapterSpec]:
         adapters = self.plugins.grid_adapters()
         if adapter not in adapters:
@@ -174,9 +185,12 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
     )
     try:
         plugins = load_plugins(config, clock=clock, vault=vault)
-        intake = Intake(store, clock, config.store.raw_days)
+        owned = _owned_tables(store, plugins)
+        intake = Intake(store, clock, config.store.raw_days, owned)
 
-        def model_context(registered: Registered[ModelSpec]) -> PluginContext:
+        def context(
+            registered: Registered[ModelSpec] | Registered[ServiceSpec] | Registered[FusionSpec],
+        ) -> PluginContext:
             settings = registered.config if registered.config is not None else registered.spec.config_model()
             return _plugin_context(config, clock, metrics, vault, store, intake, registered.plugin, settings)
 
@@ -189,12 +203,45 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             tariffs=tariffs,
             store=store,
             intake=intake,
-            screening=Screening(store, clock, plugins.models(), model_context, tariffs, config.city.division),
+            screening=Screening(store, clock, plugins.models(), context, tariffs, config.city.division),
             cases=CaseDesk(store, clock),
+            lists=Lists(
+                store,
+                clock,
+                [_way(r, context(r)) for r in plugins.fusions().values()],
+                Costs(
+                    config.screening.half_life_days,
+                    config.screening.visit_hours,
+                    config.screening.travel_hours,
+                    config.screening.next_hours,
+                ),
+                config.screening.capacity,
+                config.screening.random_share,
+            ),
+            services={plugin: (r.spec, context(r)) for plugin, r in plugins.services().items()},
         )
     except BaseException:
         store.close()
         raise
+
+
+def _way(registered: Registered[FusionSpec], context: PluginContext) -> Way:
+    spec = registered.spec
+    fuser = registered.plugin.guard.call(f"make {spec.id}", lambda: spec.factory(context))
+    return Way(spec.id, spec.version, spec.least, spec.least_wasted, fuser)
+
+
+def _owned_tables(store: Store, plugins: PluginRegistry) -> Mapping[str, TableContract]:
+    """Tables of plugins by name; a plugin whose stored table does not fit its contract is left out."""
+    owned: dict[str, TableContract] = {}
+    for registered in plugins.services().values():
+        try:
+            store.own(registered.spec.tables)
+        except PluginError as error:
+            registered.plugin.state, registered.plugin.step, registered.plugin.error = "REFUSED", "tables", error
+        else:
+            owned.update((contract.name, contract) for contract in registered.spec.tables)
+    return owned
 
 
 def _features(tariffs: TariffBook, division: str, kw: FloatArray, day: date) -> dict[str, FloatArray]:
@@ -212,7 +259,8 @@ def _plugin_context(
     settings: BaseModel,
 ) -> PluginContext:
     manifest = _manifest(record)
-    storage = HubStorage(store, intake, manifest, record.version)
+    owned = {t.name: t for spec in record.descriptors.get("dianhuan_services", ()) for t in spec.tables}
+    storage = HubStorage(store, intake, manifest, record.version, owned)
     return make_context(record, settings, storage, clock=clock, metrics=metrics, vault=vault, data_dir=config.data_dir)
 
 

@@ -39,6 +39,7 @@ from dianhuan_sdk.errors import (
     TransientError,
 )
 from dianhuan_sdk.features import FEATURES, FEATURES_VERSION, Feature, daily_features
+from dianhuan_sdk.fusion import Fuser, FusionSpec
 from dianhuan_sdk.grid import CheckReport, GridAdapter, GridAdapterSpec, StreamInfo
 from dianhuan_sdk.hooks import hookimpl
 from dianhuan_sdk.manifest import Capabilities, Command, Manifest
@@ -56,6 +57,7 @@ from dianhuan_sdk.models import (
     TariffDay,
     Text,
 )
+from dianhuan_sdk.service import ASGIApp, Caller, CommandHost, GraphQLPart, ServiceSpec
 
 API_VERSION = (1, 0)
 """Version of everything exported here; manifests state the range they were written for."""
@@ -70,16 +72,19 @@ __all__ = [
     "POINTS_PER_DAY",
     "REJECT_SCHEMA",
     "ROW_COLUMN",
+    "ASGIApp",
     "ArrayBlock",
     "AuthError",
     "Batch",
     "Block",
     "CalendarDay",
+    "Caller",
     "Capabilities",
     "CheckReport",
     "Checkpoint",
     "Clock",
     "Command",
+    "CommandHost",
     "ConfigError",
     "Cursor",
     "CurveModel",
@@ -96,6 +101,9 @@ __all__ = [
     "Field",
     "Finding",
     "Frame",
+    "Fuser",
+    "FusionSpec",
+    "GraphQLPart",
     "GridAdapter",
     "GridAdapterSpec",
     "InputError",
@@ -114,6 +122,7 @@ __all__ = [
     "Rule",
     "Secret",
     "SecretRef",
+    "ServiceSpec",
     "SourceError",
     "SourceRef",
     "StoragePort",

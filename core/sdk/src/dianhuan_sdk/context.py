@@ -91,18 +91,40 @@ class StoragePort(Protocol):
         equals: Mapping[str, object] | None = None,
         start: date | None = None,
         end: date | None = None,
+        prefix: Mapping[str, str | Sequence[str]] | None = None,
+        order: Sequence[tuple[str, bool]] = (),
+        after: Sequence[object] | None = None,
+        limit: int | None = None,
     ) -> pa.RecordBatchReader:
-        """Rows of a table that the manifest declares under `reads`.
+        """Rows of a table that the manifest declares under `reads`, or that the plugin owns.
 
         Args:
             table: contract name.
             columns: the columns wanted, all if None.
             equals: column → value, or column → list of values, joined by *and*.
-            start, end: days [start, end) on the table's day column, where it has one.
+            start, end: days [start, end) on the table's day column (`day`, or the first date of a plugin's table).
+            prefix: column → text that its value begins with, or several of which any will do.
+            order: (column, descending); rows come in no order without it.
+            after: values of the order columns of the last row of the page before, none of them null.
+            limit: rows at most.
 
         Raises:
             PluginError: the table is not declared.
+            InputError: it has no such column.
         """
+        ...
+
+    def count(
+        self,
+        table: str,
+        by: Sequence[str],
+        *,
+        equals: Mapping[str, object] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        prefix: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> pa.Table:
+        """Rows of a table by columns of it: those columns and `rows`, most rows first; see `read`."""
         ...
 
     def commit(self, batches: Sequence[Batch], state: Mapping[str, bytes] | None = None) -> Receipt:

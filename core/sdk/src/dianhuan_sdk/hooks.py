@@ -11,8 +11,10 @@ from collections.abc import Iterable
 import pluggy
 
 from dianhuan_sdk.device import DeviceProtocolSpec
+from dianhuan_sdk.fusion import FusionSpec
 from dianhuan_sdk.grid import GridAdapterSpec
 from dianhuan_sdk.models import ModelSpec
+from dianhuan_sdk.service import ServiceSpec
 
 PROJECT = "dianhuan"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -32,3 +34,13 @@ def dianhuan_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
 @hookspec
 def dianhuan_device_protocols() -> Iterable[DeviceProtocolSpec]:  # type: ignore[empty-body]
     """Protocols of devices on site."""
+
+
+@hookspec
+def dianhuan_services() -> Iterable[ServiceSpec]:  # type: ignore[empty-body]
+    """Services: background work, tables, routes and GraphQL fields of a plugin."""
+
+
+@hookspec
+def dianhuan_fusions() -> Iterable[FusionSpec]:  # type: ignore[empty-body]
+    """Ways of fusing the findings about one enterprise and day into a probability."""

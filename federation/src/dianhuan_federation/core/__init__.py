@@ -1,6 +1,6 @@
 """The trust core: pure functions of bytes, without I/O and with no clock but the one handed in."""
 
-from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PLAIN, ZSTD, Caps
+from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PARQUET, PLAIN, ZSTD, Caps, Decoders
 from dianhuan_federation.core._checkpoint import Checkpoint, cosign, cosigned_at, parse_checkpoint
 from dianhuan_federation.core._container import (
     BLOCK,
@@ -15,10 +15,11 @@ from dianhuan_federation.core._container import (
 )
 from dianhuan_federation.core._dsse import Envelope, open_envelope, pae, seal
 from dianhuan_federation.core._entries import EntryResult
+from dianhuan_federation.core._entry_steps import stream_place
 from dianhuan_federation.core._evidence import ForkEvidence, verify_fork
 from dianhuan_federation.core._hubs import HUB_PATH, ORIGIN, Hub, HubKey, read_hub
 from dianhuan_federation.core._json import MAX_INTEGER, canonical, parse
-from dianhuan_federation.core._log_steps import SKEW
+from dianhuan_federation.core._log_steps import SKEW, Witnessed
 from dianhuan_federation.core._merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -30,6 +31,7 @@ from dianhuan_federation.core._merkle import (
     leaf_hash,
     node_hash,
     nodes_of,
+    range_root,
     root_from_inclusion,
     tree_root,
 )
@@ -137,6 +139,7 @@ __all__ = [
     "NAMELESS_WARNING_ROWS",
     "ORIGIN",
     "OUTCOME_ROWS",
+    "PARQUET",
     "PATHS",
     "PAYLOAD_TYPE",
     "PLAIN",
@@ -152,6 +155,7 @@ __all__ = [
     "Column",
     "ContainerCaps",
     "Correction",
+    "Decoders",
     "Disclosure",
     "Dispute",
     "Ed25519",
@@ -209,6 +213,7 @@ __all__ = [
     "Trust",
     "Verdict",
     "Verifier",
+    "Witnessed",
     "build_statement",
     "bundles_of",
     "canonical",
@@ -246,6 +251,7 @@ __all__ = [
     "prove_absence",
     "prove_record",
     "prove_row",
+    "range_root",
     "read_header",
     "read_hub",
     "read_predicate",
@@ -255,6 +261,7 @@ __all__ = [
     "seal",
     "sign_note",
     "statement_digest",
+    "stream_place",
     "tiles_of",
     "tree_root",
     "trusted_hub",

@@ -11,8 +11,9 @@ import msgspec
 
 from dianhuan_federation.core._json import parse
 from dianhuan_federation.core._notes import NoteKey, decode64, log_note_key
+from dianhuan_federation.core._policy import parse_policy
 from dianhuan_federation.core._suites import PublicKey, Suites, key_id
-from dianhuan_sdk import InputError
+from dianhuan_sdk import ConfigError, InputError
 
 Role = Literal["log", "publisher", "transport", "witness", "mirror"]
 
@@ -46,6 +47,8 @@ class _HubFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[list[_KeyFile], msgspec.Meta(min_length=1, max_length=64)]
     required_suites: Annotated[list[str], msgspec.Meta(min_length=1, max_length=8)]
     endpoints: Annotated[list[str], msgspec.Meta(max_length=16)] = []
+    witness_policy: Annotated[str, msgspec.Meta(max_length=65536)] = ""
+    successor: Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9]{6})?\Z")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Hub:
         keys: its keys.
         required_suites: suites that must all have signed each statement.
         endpoints: addresses to pull from; the only ones ever called.
+        witness_policy: the tlog-policy that the hub itself publishes under; a verifier's own policy is what counts.
+        successor: id of the hub that took its place, empty while it lives: division codes change.
     """
 
     id: str
@@ -82,6 +87,8 @@ class Hub:
     keys: tuple[HubKey, ...]
     required_suites: frozenset[str]
     endpoints: tuple[str, ...]
+    witness_policy: str = ""
+    successor: str = ""
 
     def role(self, role: Role) -> dict[str, HubKey]:
         """The keys of one role by key id."""
@@ -134,7 +141,25 @@ def read_hub(path: str, data: bytes, suites: Suites) -> Hub:
     unknown = set(file.required_suites) - suites.names
     if unknown:
         raise InputError(f"{path} requires suite {', '.join(sorted(unknown))}", hint="install the suite's plugin")
-    return Hub(file.hub, file.name, origins, keys, frozenset(file.required_suites), tuple(file.endpoints))
+    if file.witness_policy:
+        _check_policy(path, file.witness_policy)
+    return Hub(
+        file.hub,
+        file.name,
+        origins,
+        keys,
+        frozenset(file.required_suites),
+        tuple(file.endpoints),
+        file.witness_policy,
+        file.successor,
+    )
+
+
+def _check_policy(path: str, text: str) -> None:
+    try:
+        parse_policy(text.encode())
+    except ConfigError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _seconds(instant: datetime) -> int:

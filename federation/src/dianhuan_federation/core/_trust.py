@@ -7,7 +7,7 @@ warning, up to 30 days new data waits, beyond that nothing more is taken. What w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TypeVar
 
@@ -292,4 +292,4 @@ def _root_version(name: str) -> int | None:
 
 def _without(hub: Hub, denied: frozenset[str]) -> Hub:
     kept = tuple(key for key in hub.keys if key_id(key.key) not in denied)
-    return Hub(hub.id, hub.name, hub.origins, kept, hub.required_suites, hub.endpoints)
+    return replace(hub, keys=kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def create_app(hub: Hub) -> FastAPI:
-    """The API of a hub: `/graphql`, `/arrow/{table}`, `/health`, `/ready`, `/metrics`.
+    """The API of a hub: `/graphql`, `/arrow/{table}`, `/health`, `/ready`, `/metrics`, and `/PLUGIN` of services.
 
     The application does not close the hub; who opened it does.
     """
@@ -37,7 +38,8 @@ def create_app(hub: Hub) -> FastAPI:
     def grant(request: Request) -> Grant:
         return keys.grant(request.headers.get("authorization"), request.headers.get("x-purpose"))
 
-    app.add_api_route("/graphql", graphql_endpoint(hub, build_schema(), grant), methods=["POST"])
+    parts = [(spec.graphql, context) for spec, context in hub.services.values() if spec.graphql is not None]
+    app.add_api_route("/graphql", graphql_endpoint(hub, build_schema(parts), grant), methods=["POST"])
 
     @app.get("/arrow/{table}")
     async def arrow(
@@ -64,6 +66,13 @@ def create_app(hub: Hub) -> FastAPI:
         grant(request).need(Right.METRICS)
         return Response(hub.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    for plugin, (spec, context) in hub.services.items():
+        if spec.routes is not None:
+            make, guard = partial(spec.routes, context), hub.plugins.record(plugin).guard
+            try:
+                app.mount(f"/{plugin}", guard.call("routes", make))
+            except DianhuanError as error:
+                log.error("plugin %s serves nothing below /%s: %s", plugin, plugin, error)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(_Measured, metrics=hub.metrics)

@@ -6,7 +6,7 @@ product of both. Each fragment is measured once, so nested fragments cannot make
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,18 +51,30 @@ _NOTHING = _Measure(0, 0, 0)
 
 
 class QueryLimits(SchemaExtension):
-    """Refuses documents that are too deep, use too many aliases, or cost too much."""
+    """Refuses documents that are too deep, use too many aliases, or cost too much.
+
+    Args:
+        lists: names of list fields that plugins bring.
+    """
+
+    def __init__(self, lists: Collection[str] = ()) -> None:
+        self._lists = frozenset(lists)
 
     def on_validate(self) -> Iterator[None]:
         """Measure each operation of the document."""
         context = self.execution_context
         if context.graphql_document is not None:
-            check(context.graphql_document, context.variables or {})
+            check(context.graphql_document, context.variables or {}, self._lists)
         yield
 
 
-def check(document: DocumentNode, variables: Mapping[str, Any]) -> None:
+def check(document: DocumentNode, variables: Mapping[str, Any], lists: Collection[str] = ()) -> None:
     """Check every operation of a document.
+
+    Args:
+        document: parsed.
+        variables: as given.
+        lists: names of list fields beyond the hub's own.
 
     Raises:
         GraphQLError: a limit is passed; its extensions hold what is expected and what to do.
@@ -71,7 +83,7 @@ def check(document: DocumentNode, variables: Mapping[str, Any]) -> None:
     for operation in document.definitions:
         if isinstance(operation, OperationDefinitionNode):
             given = {**_defaults(operation), **variables}
-            measured = _Meter(fragments, given).measure(operation.selection_set)
+            measured = _Meter(fragments, given, _LISTS.union(lists)).measure(operation.selection_set)
             _within("depth", measured.depth, MAX_DEPTH, "ask for less at once")
             _within("aliases", measured.aliases, MAX_ALIASES, "send several requests")
             _within("cost", measured.cost, MAX_COST, "lower `first`, or ask for fewer fields, or use /arrow")
@@ -98,9 +110,12 @@ def _int(node: IntValueNode) -> int:
 
 
 class _Meter:
-    def __init__(self, fragments: Mapping[str, FragmentDefinitionNode], variables: Mapping[str, Any]) -> None:
+    def __init__(
+        self, fragments: Mapping[str, FragmentDefinitionNode], variables: Mapping[str, Any], lists: frozenset[str]
+    ) -> None:
         self._fragments = fragments
         self._variables = variables
+        self._lists = lists
         self._known: dict[str, _Measure] = {}
 
     def measure(self, selection: SelectionSetNode | None) -> _Measure:
@@ -130,10 +145,10 @@ class _Meter:
         return self._known[name]
 
     def _weight(self, field: FieldNode) -> int:
-        return _WEIGHTS.get(field.name.value, 1)
+        return _WEIGHTS.get(field.name.value, 20 if field.name.value in self._lists else 1)
 
     def _rows(self, field: FieldNode) -> int:
-        if field.name.value not in _LISTS:
+        if field.name.value not in self._lists:
             return 1
         for argument in field.arguments or ():
             if argument.name.value == "first":

@@ -14,6 +14,7 @@ from dianhuan_hub.cli._state import hub_config
 
 if TYPE_CHECKING:
     from dianhuan_hub.app import Hub
+    from dianhuan_sdk import PluginContext
 
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON（每行一个） · print JSON Lines")]
 Day = Annotated[str | None, typer.Option("--day", help="日期，默认最新一天 · YYYY-MM-DD, the newest by default")]
@@ -26,6 +27,16 @@ def opened() -> Iterator[Hub]:
 
     with open_hub(hub_config()) as hub:
         yield hub
+
+
+class PluginHost:
+    """The hub as a plugin's command gets it: `dianhuan_sdk.CommandHost`."""
+
+    @contextmanager
+    def service(self, plugin: str) -> Iterator[PluginContext]:
+        """See `dianhuan_sdk.CommandHost.service`."""
+        with opened() as hub:
+            yield hub.service(plugin)[1]
 
 
 def parsed_day(text: str) -> date:

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from dianhuan_hub.cli import _plugin_commands, _state
 from dianhuan_hub.cli._commands import COMMANDS
+from dianhuan_hub.cli._hub import PluginHost
 
 EXIT_EXPECTED = 1
 EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
@@ -67,6 +68,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
+    ctx: typer.Context,
     hub: Annotated[
         Path, typer.Option("--hub", envvar="DIANHUAN_HUB", help="节点目录（含 hub.toml） · folder with hub.toml")
     ] = Path(),
@@ -78,6 +80,7 @@ def _root(
         print(f"dianhuan {installed('dianhuan-hub')}")
         raise typer.Exit
     _state.set_hub(hub)
+    ctx.obj = PluginHost()
 
 
 def main(args: Sequence[str] | None = None) -> None:

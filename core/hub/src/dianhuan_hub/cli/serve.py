@@ -14,6 +14,7 @@ import uvicorn
 
 from dianhuan_hub.api import create_app
 from dianhuan_hub.app import Hub, open_hub
+from dianhuan_hub.background import services_running
 from dianhuan_hub.cli._output import emit
 from dianhuan_hub.cli._state import hub_config
 from dianhuan_hub.kernel.config import Api
@@ -59,7 +60,8 @@ def command(
 async def _serve(server: uvicorn.Server, listener: socket.socket, hub: Hub) -> None:
     at = hub.config.screening.at
     nights = asyncio.create_task(every_night(hub, time.fromisoformat(at))) if at else None
-    await server.serve(sockets=[listener])
+    async with services_running(hub):
+        await server.serve(sockets=[listener])
     if nights is not None:
         nights.cancel()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -27,12 +27,14 @@ class Checked:
     refused: pa.Table
 
 
-def contract_of(table: str) -> TableContract:
-    """The contract of a table that can be loaded.
+def contract_of(table: str, owned: Mapping[str, TableContract]) -> TableContract:
+    """The contract of a table that can be loaded: a register, load curves, or a plugin's own.
 
     Raises:
         InputError: the table is unknown or is not one that can be loaded.
     """
+    if table in owned:
+        return owned[table]
     if table not in (*REGISTERS, "load_curve"):
         raise InputError(
             f"table {table!r} cannot be loaded",
@@ -71,16 +73,16 @@ def in_contract_form(rows: pa.RecordBatch, contract: TableContract) -> tuple[pa.
     return pa.record_batch(columns, schema=schema), numbers
 
 
-def check_batch(batch: Batch, topology: Topology, today: date, payload: Payload) -> Checked:
+def check_batch(batch: Batch, contract: TableContract, topology: Topology, today: date, payload: Payload) -> Checked:
     """Split a batch into what goes in and what is refused; together they are the whole batch.
 
     Args:
         batch: rows of one table with the adapter's own rejects.
+        contract: of that table.
         topology: known metering points.
         today: the present civil day; curves of later days are refused.
         payload: makes the JSON of refused rows.
     """
-    contract = contract_of(batch.table)
     rows, numbers = in_contract_form(batch.rows, contract)
     refusals = contract.check(rows)
     ordinals, kw = np.empty(0, np.int32), np.empty((0, 96), np.float32)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dianhuan_hub.intake._check import check_batch
+from dianhuan_hub.intake._check import check_batch, contract_of
 from dianhuan_hub.intake._unit import Gathered
 from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.store import (
@@ -39,6 +39,7 @@ from dianhuan_sdk import (
     GridAdapter,
     PluginError,
     SourceRef,
+    TableContract,
     Window,
 )
 from dianhuan_sdk.tabular import IncompleteFileError
@@ -113,13 +114,17 @@ class Intake:
         store: the city's store.
         clock: the hub's clock.
         raw_days: how long raw files are kept for replay; 0 keeps none.
+        owned: contracts of tables that plugins own, by name.
     """
 
-    def __init__(self, store: Store, clock: Clock, raw_days: int = 90) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, raw_days: int = 90, owned: Mapping[str, TableContract] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._raw_days = raw_days
         self._raw = store.data / "raw"
+        self._owned = owned or {}
 
     async def run(
         self,
@@ -212,9 +217,14 @@ class Intake:
                 dropped += 1
         return dropped
 
+    def contract(self, table: str) -> TableContract:
+        """The contract of a table that can be loaded; `InputError` where there is none."""
+        return contract_of(table, self._owned)
+
     def check_and_gather(self, gathered: Gathered, batch: Batch) -> None:
         """Check one batch into what is gathered."""
-        gathered.add(check_batch(batch, self._store.topology(), self._clock.today(), self.payload))
+        contract = self.contract(batch.table)
+        gathered.add(check_batch(batch, contract, self._store.topology(), self._clock.today(), self.payload))
 
     def commit(
         self,

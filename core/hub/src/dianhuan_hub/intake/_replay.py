@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from dianhuan_hub.intake._intake import Intake, Source, Summary
 from dianhuan_hub.intake._unit import Gathered
 from dianhuan_hub.store import Store, open_quarantine
-from dianhuan_sdk import ROW_COLUMN, Batch, SourceRef
-from dianhuan_standards import TABLES
+from dianhuan_sdk import ROW_COLUMN, Batch, SourceRef, TableContract
 
 
 def replay_quarantine(
@@ -44,7 +43,7 @@ def replay_quarantine(
             ref = SourceRef(f"quarantine:{name}")
             for batch in mine.to_batches(max_chunksize=20_000):
                 records = [json.loads(text) for text in batch.column("payload").to_pylist()]
-                restored = _restored(name, records, batch.column("row_no"))
+                restored = _restored(intake.contract(name), records, batch.column("row_no"))
                 intake.check_and_gather(gathered, Batch(name, restored, ref))
             source = Source("quarantine", "hub", "", name)
             ids = mine.column("quarantine_id").combine_chunks()
@@ -52,8 +51,7 @@ def replay_quarantine(
     return summary
 
 
-def _restored(table: str, records: list[dict[str, object]], numbers: pa.Array) -> pa.RecordBatch:
-    contract = TABLES[table]
+def _restored(contract: TableContract, records: list[dict[str, object]], numbers: pa.Array) -> pa.RecordBatch:
     columns, names = [], []
     for f in contract.fields:
         values = [r.get(f.name) for r in records]

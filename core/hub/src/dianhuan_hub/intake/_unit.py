@@ -17,7 +17,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self._curves: list[CurveRows] = []
-        self._registers: dict[tuple[str, bool, tuple[str, ...]], list[pa.Table]] = {}
+        self._registers: dict[tuple[str, bool, tuple[str, ...]], tuple[TableContract, list[pa.Table]]] = {}
         self._refused: list[pa.Table] = []
 
     def add(self, checked: Checked) -> None:
@@ -27,7 +27,7 @@ class Gathered:
         register = checked.register
         if register is not None and register.rows.num_rows:
             alike = (register.contract.name, register.only_new, register.delivered)
-            self._registers.setdefault(alike, []).append(register.rows)
+            self._registers.setdefault(alike, (register.contract, []))[1].append(register.rows)
         if checked.refused.num_rows:
             self._refused.append(checked.refused)
 
@@ -72,15 +72,17 @@ class Gathered:
         return gather(self._curves, order[keep])
 
     def registers(self, payload: Payload) -> list[RegisterRows]:
-        """Register rows of unique key, tables in an order in which no row refers to a later table.
+        """Register rows of unique key, tables in an order in which no row refers to a later table, plugins' own last.
 
         Of several rows with one key the first stays; later ones that differ go to quarantine.
         """
         out = []
-        for alike in sorted(self._registers, key=lambda alike: REGISTERS.index(alike[0])):
-            name, only_new, delivered = alike
-            rows = self._unique(TABLES[name], pa.concat_tables(self._registers[alike]), payload)
-            out.append(RegisterRows(TABLES[name], rows, delivered, only_new=only_new))
+        places = {name: place for place, name in enumerate(REGISTERS)}
+        for alike in sorted(self._registers, key=lambda alike: places.get(alike[0], len(places))):
+            _, only_new, delivered = alike
+            contract, parts = self._registers[alike]
+            rows = self._unique(contract, pa.concat_tables(parts), payload)
+            out.append(RegisterRows(contract, rows, delivered, only_new=only_new))
         return out
 
     def _unique(self, contract: TableContract, rows: pa.Table, payload: Payload) -> pa.Table:

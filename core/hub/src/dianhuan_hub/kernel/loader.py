@@ -21,6 +21,7 @@ from dianhuan_hub.kernel._collect import REGISTRATION, collect, plugin_manager
 from dianhuan_hub.kernel._discover import Candidate, candidates, manifest_of
 from dianhuan_hub.kernel._explain import validated
 from dianhuan_hub.kernel._registry import PluginRecord, PluginRegistry, Registered, State
+from dianhuan_hub.kernel._services import check_services, claims
 from dianhuan_hub.kernel._starting import Marker, StartLog, SwitchedOff
 from dianhuan_hub.kernel.clock import SystemClock
 from dianhuan_hub.kernel.config import HubConfig
@@ -142,6 +143,7 @@ class _Loading:
                 record.descriptors = record.guard.call(
                     "register", lambda: collect(self._manager, plugin, record.id), timeout=self._timeout
                 )
+            check_services(record)
             record.step = "config"
             record.guard.call("config", lambda: self._read_settings(record))
         except ConfigError as error:
@@ -239,20 +241,22 @@ def _refuse_same_ids(pairs: Iterable[tuple[Candidate, PluginRecord]]) -> None:
 
 def _refuse_same_descriptors(records: Iterable[PluginRecord]) -> None:
     """Refuse all that claim one id: which of them is meant is a person's decision, never one of load order."""
-    claims: dict[tuple[str, str], list[PluginRecord]] = defaultdict(list)
+    claimed: dict[tuple[str, str], list[PluginRecord]] = defaultdict(list)
     for record in records:
         for hook in REGISTRATION if record.state == "LOADED" else ():
             for identity in record.ids(hook):
                 # `m05-night-only` and `m05-other` are the same m05
                 short = identity.partition("-")[0] if hook == "dianhuan_models" else identity
-                claims[hook, short].append(record)
-    for (hook, identity), claimants in claims.items():
+                claimed[f"{hook}: id", short].append(record)
+        for claim in claims(record) if record.state == "LOADED" else ():
+            claimed[claim].append(record)
+    for (what, identity), claimants in claimed.items():
         if len(claimants) > 1:
             names = " and ".join(dict.fromkeys(f"{r.id} ({r.distribution} {r.version})" for r in claimants))
             for record in claimants:
                 record.state, record.step = "REFUSED", "register"
                 record.error = PluginError(
-                    f"{hook}: id {identity} is claimed by {names}",
-                    expected="each id once in a hub",
+                    f"{what} {identity} is claimed by {names}",
+                    expected="each once in a hub",
                     hint=f"leave one out: `dianhuan plugin disable {claimants[-1].id}`; the hub does not choose",
                 )

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dianhuan_hub.store._engine import Connection, Engine, arrow, one
 from dianhuan_hub.store._missing import nan_to_contract, store_to_nan
 from dianhuan_hub.store._schema import RESULT_TABLES, quoted
-from dianhuan_sdk import FEATURES, InputError
+from dianhuan_sdk import FEATURES, InputError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
 _DAY_COLUMN: Mapping[str, str] = {
@@ -97,6 +97,7 @@ class Query:
             through that have no division.
         industry: prefixes on the enterprise's industry, any of them.
         dispatched: only what belongs to cases that have been assigned to someone.
+        owned: contract of the table where a plugin owns it.
     """
 
     table: str
@@ -108,10 +109,23 @@ class Query:
     division: Sequence[str | None] | None = None
     industry: Sequence[str] | None = None
     dispatched: bool = False
+    owned: TableContract | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table."""
+        return columns_of(self.table) if self.owned is None else tuple(f.name for f in self.owned.fields)
+
+    @property
+    def day_column(self) -> str | None:
+        """The column of days, by which a window is cut."""
+        if self.owned is None:
+            return _DAY_COLUMN.get(self.table)
+        return next((f.name for f in self.owned.fields if f.type == pa.date32()), None)
 
     def sql(self) -> tuple[str, list[Any]]:
         """`FROM … WHERE …` with its parameters."""
-        columns = columns_of(self.table)
+        columns = self.columns
         parts: list[str] = []
         values: list[Any] = []
 
@@ -134,9 +148,9 @@ class Query:
             parts.append(f"contains({known(name)}, ?)")
             values.append(some_text)
         if self.start is not None or self.end is not None:
-            if self.table not in _DAY_COLUMN:
+            if self.day_column is None:
                 raise InputError(f"{self.table} has no day to filter by")
-            column = quoted(_DAY_COLUMN[self.table])
+            column = quoted(self.day_column)
             for sign, day in ((">=", self.start), ("<", self.end)):
                 if day is not None:
                     parts.append(f"{column} {sign} ?")
@@ -231,7 +245,7 @@ def read_page(
         after: values of the order columns of the last row of the page before.
         columns: the columns wanted, all by default.
     """
-    columns = columns_of(query.table) if columns is None else columns
+    columns = query.columns if columns is None else columns
     for window in _windows(engine, query, order, after):
         page = _one_page(engine, window, order, limit, after, columns)
         if page.more:
@@ -249,12 +263,10 @@ def _one_page(
 ) -> Page:
     source, values = query.sql()
     if after is not None:
-        source += " AND " if " WHERE " in source else " WHERE "
-        source += _after(order, after, values)
-    ordering = ", ".join(f"{quoted(c)} {'DESC' if down else 'ASC'}" for c, down in order)
+        source += (" AND " if " WHERE " in source else " WHERE ") + _after(order, after, values)
     select = ", ".join(quoted(c) for c in columns)
     with engine.cursor() as con:
-        table = arrow(con, f"SELECT {select} {source} ORDER BY {ordering} LIMIT {limit + 1}", values)
+        table = arrow(con, f"SELECT {select} {source} ORDER BY {_ordering(order)} LIMIT {limit + 1}", values)
     rows = table.to_pylist()
     return Page(rows[:limit], len(rows) > limit)
 
@@ -288,6 +300,10 @@ def _last_day(engine: Engine, table: str) -> date | None:
     with engine.cursor() as con:
         row = one(con, f"SELECT max({quoted(_DAY_COLUMN[table])}) FROM {quoted(table)}")
     return row[0] if row else None
+
+
+def _ordering(order: Sequence[tuple[str, bool]]) -> str:
+    return ", ".join(f"{quoted(c)} {'DESC' if down else 'ASC'}" for c, down in order)
 
 
 def _after(order: Sequence[tuple[str, bool]], after: Sequence[Any], values: list[Any]) -> str:
@@ -325,14 +341,42 @@ def read_groups(engine: Engine, query: Query, by: str) -> list[tuple[str | None,
         return con.execute(f"{select} GROUP BY 1 ORDER BY 2 DESC, 1", values).fetchall()
 
 
-def read_stream(engine: Engine, query: Query, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+def count_by(engine: Engine, query: Query, by: Sequence[str]) -> pa.Table:
+    """Rows by columns of the table: those columns and `rows`, most rows first."""
+    for name in by:
+        if name not in query.columns:
+            raise InputError(f"{query.table} has no column {name!r}", expected=f"one of {', '.join(query.columns)}")
+    source, values = query.sql()
+    names = [quoted(name) for name in by]
+    statement = f"SELECT {', '.join([*names, 'count(*) AS rows'])} {source}"
+    if names:
+        statement += f" GROUP BY {', '.join(names)} ORDER BY {', '.join(['rows DESC', *names])}"
+    with engine.cursor() as con:
+        return arrow(con, statement, values)
+
+
+def read_stream(
+    engine: Engine,
+    query: Query,
+    columns: Sequence[str] | None = None,
+    *,
+    order: Sequence[tuple[str, bool]] = (),
+    after: Sequence[object] | None = None,
+    limit: int | None = None,
+) -> pa.RecordBatchReader:
     """Rows as an Arrow stream; `load_curve` comes in contract form. The stream owns its cursor until it ends."""
-    every = columns_of(query.table)
+    every = query.columns
     wanted = tuple(columns) if columns is not None else every
-    for name in wanted:
+    for name in (*wanted, *(c for c, _ in order)):
         if name not in every:
             raise InputError(f"{query.table} has no column {name!r}", expected=f"one of {', '.join(every)}")
     source, values = query.sql()
+    if after is not None:
+        source += (" AND " if " WHERE " in source else " WHERE ") + _after(order, after, values)
+    if order:
+        source += f" ORDER BY {_ordering(order)}"
+    if limit is not None:
+        source += f" LIMIT {limit:d}"
     extra = ["missing"] if query.table == "load_curve" and "kw" in wanted else []
     select = ", ".join(quoted(c) for c in [*wanted, *extra])
     cursor = engine.cursor()

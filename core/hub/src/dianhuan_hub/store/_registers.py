@@ -1,4 +1,7 @@
-"""Register tables: a later row with the same key replaces the earlier one, which is kept in `register_history`."""
+"""Register tables: a later row with the same key replaces the earlier one, which is kept in `register_history`.
+
+Tables that plugins own are written the same way, without a history.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +63,10 @@ def put_register(con: duckdb.DuckDBPyConnection, incoming: RegisterRows, load_id
     replaced = _count(con, "SELECT count(*) FROM old_rows")
     touched = _touched(con, contract.name)
     if replaced:
-        con.execute(f"""INSERT INTO register_history
-            SELECT '{contract.name}', to_json(o), o.load_id, {load_id} FROM old_rows o""")
+        # A plugin that owns a table keeps what it needs of the past itself; what it redacts must be gone.
+        if not contract.owner:
+            con.execute(f"""INSERT INTO register_history
+                SELECT '{contract.name}', to_json(o), o.load_id, {load_id} FROM old_rows o""")
         same_key = " AND ".join(f"t.{quoted(k)} = o.{quoted(k)}" for k in contract.key)
         con.execute(f"DELETE FROM {table} t USING old_rows o WHERE {same_key}")
     con.execute(f"INSERT INTO {table} BY NAME SELECT {columns}, {load_id} AS load_id FROM changed_rows")

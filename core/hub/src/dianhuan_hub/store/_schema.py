@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from dianhuan_sdk import FEATURES, FEATURES_VERSION, TableContract
+from dianhuan_sdk import FEATURES, FEATURES_VERSION, PluginError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
 SCHEMA_VERSION = 1
@@ -57,6 +57,18 @@ CREATE TABLE plugin_state (
 """
 
 
+_LISTS = """
+CREATE TABLE ranking (
+    version VARCHAR PRIMARY KEY, made_at TIMESTAMPTZ NOT NULL, fusion VARCHAR NOT NULL, columns VARCHAR NOT NULL,
+    state BLOB NOT NULL, visits INTEGER NOT NULL, trial VARCHAR NOT NULL);
+CREATE TABLE list_day (
+    day DATE PRIMARY KEY, published_at TIMESTAMPTZ NOT NULL, ranking VARCHAR NOT NULL, sha256 VARCHAR NOT NULL);
+CREATE TABLE listed (
+    day DATE NOT NULL, place INTEGER NOT NULL, arm VARCHAR NOT NULL, case_id VARCHAR NOT NULL,
+    entity_id VARCHAR NOT NULL, propensity DOUBLE NOT NULL, probability DOUBLE NOT NULL, scores VARCHAR NOT NULL);
+"""
+
+
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new file, or bring an older file up to date."""
     fresh = not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
@@ -64,6 +76,7 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(_OWN)
         for name in (*REGISTERS, *RESULT_TABLES):
             con.execute(contract_ddl(TABLES[name]))
+        con.execute(_LISTS)
         con.execute(f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
         renew_features(con)
 
@@ -87,6 +100,32 @@ def _feature_ddl() -> str:
         "CREATE TABLE feature_day (day DATE NOT NULL, ent INTEGER NOT NULL, linked USMALLINT NOT NULL, "
         f"present USMALLINT NOT NULL, {columns})"
     )
+
+
+def own_table(con: duckdb.DuckDBPyConnection, contract: TableContract) -> None:
+    """Make the table of a plugin, or add the columns that a later version of its contract has.
+
+    Raises:
+        PluginError: the stored table has another type for a column, or a new column is required.
+    """
+    stored = dict(
+        con.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [contract.name]
+        ).fetchall()
+    )
+    if not stored:
+        con.execute(contract_ddl(contract))
+        return
+    for f in contract.fields:
+        kind = sql_type(f.type)
+        if f.name not in stored and not f.required:
+            con.execute(f"ALTER TABLE {quoted(contract.name)} ADD COLUMN {quoted(f.name)} {kind}")
+        elif stored.get(f.name, "").replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ") != kind:
+            raise PluginError(
+                f"table {contract.name} of plugin {contract.owner} holds {f.name} as {stored.get(f.name, 'nothing')}",
+                expected=kind,
+                hint="a new version of a contract may add columns that can be null; anything else needs a new table",
+            )
 
 
 def contract_ddl(contract: TableContract) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,8 +31,9 @@ from dianhuan_hub.store._entity_days import (
 from dianhuan_hub.store._loads import LoadInfo
 from dianhuan_hub.store._missing import FloatArray
 from dianhuan_hub.store._registers import RegisterRows, put_register
-from dianhuan_hub.store._schema import features_are_current, renew_features
+from dianhuan_hub.store._schema import features_are_current, own_table, renew_features
 from dianhuan_hub.store._topology import EPOCH, IntArray, Topology, day_number, read_topology
+from dianhuan_sdk import TableContract
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -126,6 +128,15 @@ class Store:
         """Finish queued writes and close the file."""
         self._features.shutdown()
         self.engine.close()
+
+    def own(self, contracts: Iterable[TableContract]) -> None:
+        """Make or bring up to date the tables that plugins own.
+
+        Raises:
+            PluginError: a stored table does not fit its contract any more.
+        """
+        for contract in contracts:
+            self.engine.write(partial(own_table, contract=contract))
 
     def topology(self) -> Topology:
         """Ordinals and links as last committed."""
