@@ -15,6 +15,7 @@ import typer
 from dianhuan_federation.cli._common import time_of
 from dianhuan_federation.core import Trust, load_trust
 from dianhuan_federation.keys import HUB_ROLES, Draft, Group, HubRole, PublicForm, TrustRepository, read_public
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import ConfigError, DianhuanError, InputError
 
 
@@ -122,7 +123,7 @@ def trusted(repository: Path, root: Path | None, now: int, denied: Sequence[str]
     """The trust repository as this machine sees it: from the pinned root, or from its own first one."""
     store = TrustRepository(repository)
     first = store.first_root() if root is None else read_file(root)
-    return load_trust(first, store.files(), now, denied=denied)
+    return load_trust(first, store.files(), now, denied=denied, suites=known_suites())
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -20,7 +20,8 @@ from securesystemslib.signer import Key, Signature, SSlibKey  # type: ignore[att
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Role, Root, Targets  # type: ignore[attr-defined]
 
-from dianhuan_federation.core import PublicKey, Signer, Suites, canonical, key_id, parse, read_hub
+from dianhuan_federation.core import PublicKey, Signer, canonical, key_id, parse, read_hub
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import InputError
 
 DRAFT_KIND = "urn:dianhuan:federation:trust-draft:v1"
@@ -162,7 +163,7 @@ class Draft:
         for path, file in content.get("new", {}).items():
             lines.append((f"{path}：{file['name']}", f"{path}: {file['name']}"))
             for key in file["keys"]:
-                public = key_id(Suites().load(key["suite"], base64.b64decode(key["public"])))[:16]
+                public = key_id(known_suites().load(key["suite"], base64.b64decode(key["public"])))[:16]
                 ended = f", revoked {key['revoked_at']}" if key["revoked_at"] else ""
                 text = f"{key['role']} {public} {key['valid_from'][:10]} – {key['valid_until'][:10]}{ended}"
                 lines.append((f"密钥 {text}", f"key {text}"))
@@ -199,7 +200,7 @@ class Draft:
                 raise InputError(f"a draft of {file.role} that holds {signed.type}")
             for path, content in targets.items():
                 signed.targets[path].verify_length_and_hashes(content)
-                read_hub(path, content, Suites())
+                read_hub(path, content, known_suites())
         except (msgspec.ValidationError, *_BAD) as error:
             raise InputError(f"a draft that does not hold: {error}", hint="ask for the file again") from None
         holders = tuple(Holders(group.name, group.keys, group.threshold) for group in file.holders)

@@ -29,10 +29,11 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from dianhuan_federation.core import HUB_PATH, Signer, Suites, Trust, canonical, load_trust, parse, read_hub
+from dianhuan_federation.core import HUB_PATH, Signer, Trust, canonical, load_trust, parse, read_hub
 from dianhuan_federation.keys._drafts import Draft, Holders, check_all, tuf_key
 from dianhuan_federation.keys._files import PublicForm, refuse_reuse
 from dianhuan_federation.log_store import write_durably
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import ConfigError, InputError
 
 DAY = 86_400
@@ -161,7 +162,7 @@ class TrustRepository:
 
     def load(self, now: int) -> Trust:
         """The repository as every verifier sees it."""
-        return load_trust(self.first_root(), self.files(), now)
+        return load_trust(self.first_root(), self.files(), now, suites=known_suites())
 
     def hub_file(self, hub: str) -> dict[str, Any]:
         """What a province says of a hub.
@@ -187,7 +188,7 @@ class TrustRepository:
         for role in ("root", "targets", "snapshot", "timestamp", *self.provinces()):
             known |= {bytes.fromhex(raw): f"a key of {role}" for raw in self.holders(role).keys.values()}
         for hub in self.hub_ids():
-            file = read_hub(f"hubs/{hub[:2]}/{hub}.json", canonical(self.hub_file(hub)), Suites())
+            file = read_hub(f"hubs/{hub[:2]}/{hub}.json", canonical(self.hub_file(hub)), known_suites())
             known |= {key.key.raw: f"the {key.role} key of hub {hub}" for key in file.keys}
         return known
 
@@ -200,7 +201,7 @@ class TrustRepository:
         hub = str(file["hub"])
         path, name = f"hubs/{hub[:2]}/{hub}.json", f"prov-{hub[:2]}"
         data = canonical(file)
-        read_hub(path, data, Suites())
+        read_hub(path, data, known_suites())
         draft = self.draft_again(name, now)
         draft.document.signed.targets[path] = TargetFile.from_data(path, data, ["sha256"])
         return Draft(name, draft.document, draft.holders, {path: data})
@@ -301,8 +302,11 @@ class TrustRepository:
         together = {**present, **fresh}
         if "1.root.json" not in together:
             raise ConfigError("a trust repository without its first root", expected="the draft 1.root.json among these")
-        before = load_trust(together["1.root.json"], present, now).refused if "timestamp.json" in present else {}
-        trust = load_trust(together["1.root.json"], together, now)
+        suites, first = known_suites(), together["1.root.json"]
+        before: Mapping[str, str] = {}
+        if "timestamp.json" in present:
+            before = load_trust(first, present, now, suites=suites).refused
+        trust = load_trust(first, together, now, suites=suites)
         worse = [f"{name}: {why}" for name, why in trust.refused.items() if name not in before]
         if worse:
             raise InputError(f"this would not be trusted: {worse[0]}", hint="nothing was published")
