@@ -270,7 +270,8 @@ class Publisher:
             take_back(self.settings, guard, log, self._seen())
             opened = TileLog(self.settings.log, self.settings.origin, self.settings.log_key, guard)
             ledger = self._journal_or_again(opened, blobs)
-            return PublishReport(self.settings.origin, ledger.size)
+            witnessed = gather(opened, self.settings, self._witnesses, self._blobs_of(ledger))
+            return PublishReport(self.settings.origin, ledger.size, witnessed=witnessed)
 
     def self_check(self) -> dict[str, str]:
         """Check of everything on the disk: what was checked → empty, or what is wrong."""
