@@ -25,14 +25,15 @@ from dianhuan_federation.core import (
     frontier_from_nodes,
     key_id,
     open_envelope,
+    parse_checkpoint,
     prove_record,
     read_predicate,
     read_statement,
 )
 from dianhuan_federation.evaluation import read_passport
 from dianhuan_federation.guard import CheckpointGuard
-from dianhuan_federation.log_store import TileLog
-from dianhuan_federation.policy import SharingTerms, read_terms
+from dianhuan_federation.log_store import CHECKPOINT, TileLog
+from dianhuan_federation.policy import SOURCES, SharingTerms, read_terms
 from dianhuan_federation.publish._commitments import open_commitment
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._journal import Journal, entries_of, only_one, statements_of
@@ -69,17 +70,23 @@ class Publisher:
         self._journal = Journal(settings, storage)
 
     def begin(self) -> PublishReport:
-        """Begin the log, once.
+        """Begin the log, once; of a later epoch beside the one before, whose releases stay known.
 
         Raises:
             ConfigError: it was begun before, here or as a witness saw it.
         """
         with only_one(self.settings.private):
-            if self._journal.ledger().size:
-                raise ConfigError(f"the hub has published into {self.settings.origin} before", expected="a new origin")
+            known, origin = self._journal.ledger(), self.settings.origin
+            if known.origin == origin and known.size:
+                raise ConfigError(f"the hub has published into {origin} before", expected="a new origin")
+            if known.origin == origin and self.settings.epoch > 1:
+                for source in SOURCES:
+                    known.forget_before(source, self._clock.today().isoformat())
             check_not_behind(self.settings, 0, lambda size: b"", self._witnesses)
-            log = TileLog.create(self.settings.log, self.settings.origin, self.settings.log_key, self._guard())
-            return PublishReport(self.settings.origin, log.size)
+            self._make_room()
+            log = TileLog.create(self.settings.log, origin, self.settings.log_key, self._guard())
+            self._journal.rewrite(known if known.origin == origin else known.next_epoch(origin))
+            return PublishReport(origin, log.size)
 
     def publish(self, today: date, *, dry_run: bool = False) -> PublishReport:
         """Publish what is due: policies, new and changed rows, statistics, withdrawals; a heartbeat if nothing is.
@@ -324,11 +331,25 @@ class Publisher:
             planner = self._planner()
             statements = statements_of(entries_of(log, 0, log.size))
             ledger = read_again(
-                self.settings, statements, blobs, list(self._terms()), lambda source: planner.flat(source)[0]
+                self.settings,
+                self._journal.ledger(),
+                statements,
+                blobs,
+                list(self._terms()),
+                lambda source: planner.flat(source)[0],
             )
             self._journal.rewrite(ledger)
             self._journal.drop_redacted(ledger)
         return ledger
+
+    def _make_room(self) -> None:
+        """Put the files of an earlier epoch aside, where they are still served under its name."""
+        try:
+            head, _ = parse_checkpoint((self.settings.log / CHECKPOINT).read_bytes())
+        except FileNotFoundError:
+            return
+        if head.origin != self.settings.origin:
+            self.settings.log.rename(self.settings.public / f"log-{head.origin.rpartition('/')[2]}")
 
     def _terms(self) -> Iterator[SharingTerms]:
         for _, data in self.settings.policies:
