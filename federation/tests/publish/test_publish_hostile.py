@@ -20,6 +20,7 @@ import pytest
 from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import State, bundles_of, lines_of, parse
 from dianhuan_federation.evaluation import passport_bytes
+from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.policy import SHIPPED, EgressGate
 from dianhuan_sdk import ConfigError, InputError, TransientError
 from dianhuan_standards.tables import TABLES
@@ -89,6 +90,49 @@ def test_hostile_crash_at_every_write_point(
         shutil.rmtree(one.folder)
         number += step
     assert number > 70, "every fsync, rename, commit, guard step and removal"
+
+
+@pytest.mark.parametrize("before", ["advance", "ledger"])
+def test_hostile_crash_and_then_other_data(
+    city: City,
+    same: Callable[[City, Path], City],
+    in_child: Callable[[Callable[[], object]], int],
+    today: date,
+    tmp_path: Path,
+    before: str,
+) -> None:
+    """Killed before the guard moves, or before the state is written; when the hub starts again its tables differ.
+
+    What was decided is published as it was decided, and the secret cells behind it are known.
+    """
+    city.use("warning-counts")
+    city.publisher.begin()
+    reference = same(city, tmp_path / "reference")
+    reference.publisher.publish(today)
+
+    def die() -> None:
+        def kill(*_: object) -> None:
+            os.kill(os.getpid(), 9)
+
+        if before == "advance":
+            CheckpointGuard.advance = kill
+        else:
+            commit = city.storage.commit
+
+            def once(batches: Any, state: Any) -> Any:
+                return kill() if state.get("publish.ledger") else commit(batches, state)
+
+            city.storage.commit = once
+        city.publisher.publish(today)
+
+    assert in_child(die) == -9
+    city.remove("warning", lambda row: row["day"] < today - timedelta(5))
+    ledger = city.publisher.ledger()
+    assert [entry.kind for entry in ledger.entries] == ["share-policy", *["statistic-batch"] * 3]
+    assert ledger.cells == reference.publisher.ledger().cells
+    assert len(ledger.cells["warnings"]) > 0
+    assert ledger.blind == {}
+    assert {str(entry.verdict.state) for entry in city.verified(policy=b"quorum none\n").entries} == {"accepted"}
 
 
 def test_hostile_second_process_loses_cleanly(

@@ -18,13 +18,16 @@ from dianhuan_federation.core import (
     ModelDefinition,
     Redaction,
     Ref,
+    ResultBatch,
     Retraction,
     ShardClose,
     Target,
     digests,
     frontier_from_nodes,
     key_id,
+    lines_of,
     open_envelope,
+    parse,
     parse_checkpoint,
     prove_record,
     read_predicate,
@@ -34,7 +37,7 @@ from dianhuan_federation.evaluation import read_passport
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import CHECKPOINT, TileLog
 from dianhuan_federation.policy import SOURCES, SharingTerms, read_terms
-from dianhuan_federation.publish._commitments import open_commitment
+from dianhuan_federation.publish._commitments import commit_to, open_commitment
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._journal import Journal, entries_of, only_one, statements_of
 from dianhuan_federation.publish._ledger import Ledger
@@ -254,12 +257,11 @@ class Publisher:
         with self._open() as (log, ledger):
             for stream in ledger.records.values():
                 place = stream.get(record_id)
-                file = None if place is None else self._journal.kept(place.index)
-                if place is None or file is None:
-                    continue
-                payload = self._served(ledger, place.index)
-                proof = prove_record(FolderFiles(log.folder), place.index, payload, record_id)
-                return open_commitment(self._storage, file, record_id, proof)
+                file = None if place is None else self._commitment(log, ledger, place.index)
+                if place is not None and file is not None:
+                    payload = self._served(ledger, place.index)
+                    proof = prove_record(FolderFiles(log.folder), place.index, payload, record_id)
+                    return open_commitment(self._storage, file, record_id, proof)
         raise InputError(f"record {record_id} was not published with a commitment", hint="see `publish --json`")
 
     def recover(self, log: Mapping[str, bytes], blobs: Mapping[str, bytes]) -> PublishReport:
@@ -400,6 +402,23 @@ class Publisher:
 
     def _standing(self, ledger: Ledger, stream: str, index: int) -> list[str]:
         return [id for id, place in ledger.records.get(stream, {}).items() if place.index == index]
+
+    def _commitment(self, log: TileLog, ledger: Ledger, index: int) -> bytes | None:
+        """What the city keeps of a batch's commitment, made again where the file is lost; None if there is none."""
+        file = self._journal.kept(index)
+        batch = read_predicate(read_statement(statements_of(entries_of(log, index, index + 1))[0]))
+        if file is not None or not isinstance(batch, ResultBatch) or batch.inputs.commitment is None:
+            return file
+        ids = {parse(line)["record_id"] for line in lines_of(self._served(ledger, index))}
+        place = (batch.origin, batch.stream, batch.stream_seq)
+        made = commit_to(self._storage, self.settings.pseudonym_key, place, self._planner().behind(ids))
+        if made is None or made.inputs.commitment != batch.inputs.commitment:
+            raise InputError(
+                f"the file of the commitment of entry {index} is lost, and the readings do not give it again",
+                expected="unchanged readings, or the file below private/commitments",
+                hint="take the file from a backup",
+            )
+        return made.file
 
     def _served(self, ledger: Ledger, index: int) -> bytes:
         path = self.settings.blob(ledger.entries[index].blobs[0])
