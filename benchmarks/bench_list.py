@@ -59,7 +59,7 @@ def one_city(entities: int, base_rate: float, seed: int) -> dict[str, Any]:
         hub = new_hub(folder / "hub")
         fill(hub, entities, DAYS, folder / "city", base_rate=base_rate, seed=seed, keep=False)
         report = hub.screening.run(last)
-        lines = hub.todays_list(last, 100_000)
+        lines = hub.lists.todays(last, 100_000).lines
         ranked = [line.entity_id for line in lines]
         rows = [{"rule": "dianhuan list", **precision(ranked, violators)}]
         block = hub.store.city(last, 28, ["kwh", "night_kw", "day_kw"])

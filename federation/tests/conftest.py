@@ -16,10 +16,10 @@ from dianhuan_federation.core import Ed25519Signer
 VECTORS = Path(__file__).parents[2] / "conformance" / "federation"
 
 
-def load(name: str) -> ModuleType:
-    """A module of the conformance folder, which is no package."""
+def load(name: str, folder: Path = VECTORS) -> ModuleType:
+    """A module of the conformance folder, or of another one that is no package."""
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, VECTORS / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -41,7 +41,13 @@ def world() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def generator(world: ModuleType) -> ModuleType:
+def sm2_letter() -> ModuleType:
+    """SM2 by the letter of its standard."""
+    return load("conformance_sm2")
+
+
+@pytest.fixture(scope="session")
+def generator(world: ModuleType, sm2_letter: ModuleType) -> ModuleType:
     """The script that writes the vectors."""
     return load("conformance_generate")
 
@@ -64,3 +70,10 @@ def warning_row(world: ModuleType) -> Callable[..., dict[str, Any]]:
     """A valid row of the warning schema; keyword arguments replace columns."""
     make: Callable[..., dict[str, Any]] = world.warning_row
     return make
+
+
+@pytest.fixture(scope="session")
+def sync_parts() -> ModuleType:
+    """What the tests of replica and sync share: a storage port over SQLite, subscribers, served folders."""
+    load("sync_store", Path(__file__).parent)
+    return load("sync_parts", Path(__file__).parent)

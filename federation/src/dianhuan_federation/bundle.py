@@ -24,6 +24,7 @@ from dianhuan_federation.core import (
     Signer,
     Step,
     Submission,
+    Suites,
     Trust,
     Verdict,
     Verifier,
@@ -40,6 +41,7 @@ from dianhuan_federation.core import (
     tiles_of,
     write_header,
 )
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import InputError
 
 MANIFEST = "bundle.json"
@@ -255,6 +257,23 @@ class BundleReport:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenBundle:
+    """A bundle whose container, trust and manifest hold.
+
+    Args:
+        exporter: hub id of the one who exported it.
+        trust: by which it is judged.
+        metadata: files of its trust repository; empty where that one is older than what is known.
+        submissions: what it holds of each log, not verified.
+    """
+
+    exporter: str
+    trust: Trust
+    metadata: Mapping[str, bytes]
+    submissions: Sequence[Submission]
+
+
+@dataclass(frozen=True, slots=True)
 class BundleReader:
     """Verifies bundles; nothing is written anywhere.
 
@@ -266,6 +285,7 @@ class BundleReader:
         seen: versions of the trust metadata accepted last.
         denied: hub ids, origins and key ids never to be trusted.
         caps: limits of the container.
+        suites: signature suites by which hub keys are loaded.
     """
 
     bootstrap: bytes
@@ -275,6 +295,7 @@ class BundleReader:
     seen: Mapping[str, int] = field(default_factory=dict)
     denied: Sequence[str] = ()
     caps: ContainerCaps = field(default_factory=ContainerCaps)
+    suites: Suites = field(default_factory=known_suites)
 
     def verify(self, path: Path, states: Mapping[str, LogState] | None = None) -> BundleReport:
         """V0 to V10 over everything in the bundle; never raises on what a stranger wrote into it.
@@ -284,17 +305,38 @@ class BundleReader:
             states: origin → what is known of that log.
         """
         try:
-            files = TarFiles(path, self.caps)
-            manifest = _check_manifest(files)
-            trust = load_trust(self.bootstrap, _Below(files, "trust/"), self.now, seen=self.seen, denied=self.denied)
-            _check_exporter(files, manifest, trust)
-            report = BundleReport(ACCEPTED, manifest, trust)
-            verifier = Verifier(trust, self.policy, self.now, self.reader)
-            submissions = list(_submissions(files))
+            opened = self.open(path)
         except Refused as refused:
             return BundleReport(Verdict.of(refused))
+        report = BundleReport(ACCEPTED, opened.exporter, opened.trust)
+        verifier = Verifier(opened.trust, self.policy, self.now, self.reader)
+        submissions = opened.submissions
         logs = {s.origin: verifier.verify(s, (states or {}).get(s.origin)) for s in submissions}
         return replace(report, logs=logs)
+
+    def open(self, path: Path, known: Trust | None = None) -> OpenBundle:
+        """The container, its trust repository and its manifest, checked; the logs in it are not verified yet.
+
+        Args:
+            path: the tar file.
+            known: trust to judge by where the bundle's own is older than `seen`, as in one that was long on its way.
+
+        Raises:
+            Refused: V0 or V1, or `E-SIG` where the manifest is not the exporter's.
+        """
+        files = TarFiles(path, self.caps)
+        exporter = _check_manifest(files)
+        metadata = _Below(files, "trust/")
+        try:
+            trust = load_trust(
+                self.bootstrap, metadata, self.now, seen=self.seen, denied=self.denied, suites=self.suites
+            )
+        except Refused:
+            if known is None:
+                raise
+            trust, metadata = known, _Below(files, "nothing/")
+        _check_exporter(files, exporter, trust)
+        return OpenBundle(exporter, trust, metadata, list(_submissions(files)))
 
 
 def _check_manifest(files: TarFiles) -> str:
@@ -347,6 +389,7 @@ __all__ = [
     "BundleReader",
     "BundleReport",
     "FolderFiles",
+    "OpenBundle",
     "TarFiles",
     "export_bundle",
     "log_files",

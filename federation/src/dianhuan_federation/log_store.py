@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dianhuan_federation.core import (
@@ -202,8 +202,30 @@ class TileLog:
                 shutil.rmtree(self.folder / f"{tile.path}.p", ignore_errors=True)
 
 
+def grown_tiles(read: Callable[[Tile], bytes], leaves: Sequence[bytes], before: int) -> Iterator[tuple[Tile, bytes]]:
+    """The hash tiles that change when leaves are appended, each level made from the full tiles of the level below.
+
+    Args:
+        read: the bytes of a tile of the tree before.
+        leaves: the new leaf hashes.
+        before: leaves of the tree before.
+    """
+    level, new, size = 0, list(leaves), before + len(leaves)
+    while size >> (8 * level):
+        count = size >> (8 * level)
+        rising: list[bytes] = []
+        for index in range(before // 256, -(-count // 256)):
+            start, width = index * 256, min(256, count - index * 256)
+            kept = read(Tile(level, index, before - start)) if start < before else b""
+            data = kept + b"".join(new[max(0, start - before) : start + width - before])
+            yield Tile(level, index, width), data
+            if width == 256:
+                rising.append(Frontier().extended([data[i : i + 32] for i in range(0, len(data), 32)]).root())
+        level, new, before = level + 1, rising, before >> 8
+
+
 def write_tiles(folder: Path, before: int, leaves: Sequence[bytes]) -> None:
-    """Write the hash tiles that change, each level from the full tiles of the level below.
+    """Write the hash tiles that change.
 
     Args:
         folder: the log's files.
@@ -213,23 +235,8 @@ def write_tiles(folder: Path, before: int, leaves: Sequence[bytes]) -> None:
     Raises:
         OSError: a partial tile of the tree before is missing.
     """
-    size = before + len(leaves)
-    level, new = 0, list(leaves)
-    while size >> (8 * level):
-        count = size >> (8 * level)
-        rising: list[bytes] = []
-        for index in range(before // 256, -(-count // 256)):
-            start, width = index * 256, min(256, count - index * 256)
-            kept = b""
-            if start < before:
-                kept = (folder / Tile(level, index, before - start).path).read_bytes()
-            hashes = new[max(0, start - before) : start + width - before]
-            data = kept + b"".join(hashes)
-            write_durably(folder / Tile(level, index, width).path, data)
-            if width == 256:
-                parts = [data[i : i + 32] for i in range(0, len(data), 32)]
-                rising.append(Frontier().extended(parts).root())
-        level, new, before = level + 1, rising, before >> 8
+    for tile, data in grown_tiles(lambda tile: (folder / tile.path).read_bytes(), leaves, before):
+        write_durably(folder / tile.path, data)
 
 
 def fsck(folder: Path) -> Checkpoint:

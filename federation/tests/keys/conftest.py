@@ -57,6 +57,13 @@ class Ceremony:
         """The trust repository."""
         return self.folder / "repository"
 
+    @property
+    def policy(self) -> Path:
+        """The witness policy that provinces hand to their cities."""
+        path = self.folder / "witnesses.policy"
+        path.write_bytes(self.world.policy_text())
+        return path
+
     def holder(self, name: str) -> Path:
         """The key file of a holder of trust metadata."""
         return self.folder / "holders" / f"{name}.pem"
@@ -147,7 +154,7 @@ class Ceremony:
         """The province's invitation."""
         out = self.folder / hub / "invitation.json"
         given = ["--hub", hub, "--name", f"城市{hub}", "--authority", "fed.example", "--out", out]
-        key = ["--key", self.holder(f"prov-{hub[:2]}-1")]
+        key = ["--key", self.holder(f"prov-{hub[:2]}-1"), "--policy", self.policy]
         self.run("invite", "--repository", self.repository, *given, *key, *options, *self.now(days))
         return out
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dianhuan_federation.core import Code, Heartbeat, State, build_statement, key_id, statement_digest
+from dianhuan_federation.config import FederationConfig
+from dianhuan_federation.core import Code, Heartbeat, State, build_statement, key_id, parse_policy, statement_digest
 from dianhuan_federation.keys import OwnLog, read_key_file
 
 Ceremony = Any
@@ -60,11 +61,10 @@ def test_a_federation_of_two_provinces_begins_and_a_log_is_accepted(members: Cer
 
 
 def test_join_says_where_it_stands_and_ends_with_the_configuration(fed: Ceremony) -> None:
-    policy = fed.folder / "witnesses.policy"
-    policy.write_bytes(fed.world.policy_text())
-    fed.invite(CITY, "--policy", policy)
+    fed.invite(CITY)
     first = fed.join(CITY)
-    assert (first["state"], first["keys"]) == ("requested", ["log-1.pem", "publisher-1.pem", "transport-1.pem"])
+    assert first["state"] == "requested"
+    assert first["keys"] == ["log-1.pem", "publisher-1.pem", "transport-1.pem", "pseudonym.key"]
     waiting = fed.join(CITY)
     assert waiting["state"] == "waiting"
     assert waiting["missing"]
@@ -75,6 +75,9 @@ def test_join_says_where_it_stands_and_ends_with_the_configuration(fed: Ceremony
     assert last["state"] == "member"
     config = tomllib.loads(section.read_text("utf-8"))["plugins"]["federation"]["hub"]
     assert config["origin"] == f"fed.example/{CITY}/r1"
+    settings = FederationConfig.model_validate(config)
+    assert settings.roles == ("subscriber", "publisher")
+    assert settings.root == keys / "root.json"
     assert config["publisher_key"] == {"ref": f"file:{keys / 'publisher-1.pem'}"}
     assert (keys / "root.json").read_bytes() == (fed.repository / "1.root.json").read_bytes()
     assert (keys / "witnesses.policy").read_bytes() == fed.world.policy_text()
@@ -233,9 +236,7 @@ def test_a_third_province_enters_and_a_province_changes_its_holders(members: Cer
 def test_status_names_what_ends_soon_and_how_to_go_on(members: Ceremony) -> None:
     beats = Beats(members)
     beats.add(1)
-    policy = members.folder / "witnesses.policy"
-    policy.write_bytes(members.world.policy_text())
-    given = ["--repository", members.repository, "--log", members.folder / CITY / "log", "--policy", policy]
+    given = ["--repository", members.repository, "--log", members.folder / CITY / "log", "--policy", members.policy]
     answer = members.run("status", *given, *members.now(2))
     assert answer["roles"]["root"] == {
         "version": 1,
@@ -269,8 +270,9 @@ def test_the_commands_ask_in_two_languages_for_what_is_left_out(fed: Ceremony) -
 
     from dianhuan_federation.cli import app
 
-    answers = f"{fed.repository}\n{CITY}\n株洲\nfed.example\n{fed.holder('prov-43-1')}\n{fed.folder / 'i.json'}\n"
-    result = CliRunner().invoke(app, ["invite", *map(str, fed.now())], input=answers)
+    answers = [fed.repository, CITY, "株洲", "fed.example", fed.holder("prov-43-1"), fed.folder / "i.json", fed.policy]
+    typed = "".join(f"{answer}\n" for answer in answers)
+    result = CliRunner().invoke(app, ["invite", *map(str, fed.now())], input=typed)
     assert result.exit_code == 0, result.output
     assert "区划代码 · division code" in result.output
     assert "[下一步 · next]" in result.output
@@ -286,3 +288,11 @@ def test_the_own_log_is_read_back(members: Ceremony, hub: str) -> None:
     assert (log.origin, log.size) == (f"fed.example/{hub}/r1", 2)
     assert log.next("alive") == (3, beats.before)
     assert log.next("grants") == (1, None)
+
+
+def test_a_witness_key_gives_its_line_for_policies(fed: Ceremony) -> None:
+    public = fed.make_key("witness", "w43")
+    line = fed.run("trust", "vkey", public, "--name", "prov.example/w43")["vkey"]
+    policy = parse_policy(f"witness w43 {line}\nquorum w43\n".encode())
+    assert policy.witnesses["w43"].key.raw == read_key_file(fed.holder("w43"), "witness").public.raw
+    assert "role root" in fed.refused("trust", "vkey", fed.public("root-1"), "--name", "x")

@@ -115,7 +115,8 @@ def test_hostile_tampered_invitation(fed: Ceremony, spoil_envelope: Any, change:
 
 def test_hostile_invitation_by_another_province(fed: Ceremony) -> None:
     out = fed.folder / "i.json"
-    given = ["--hub", CITY, "--name", "x", "--authority", "fed.example", "--key", fed.holder("prov-44-1"), "--out", out]
+    given = ["--hub", CITY, "--name", "x", "--authority", "fed.example", "--policy", fed.policy, "--out", out]
+    given += ["--key", fed.holder("prov-44-1")]
     assert "no valid signature of prov-43" in fed.refused("invite", "--repository", fed.repository, *given, *fed.now())
     assert not out.exists()
 
@@ -132,7 +133,7 @@ def test_hostile_invitation_by_another_province(fed: Ceremony) -> None:
 def test_hostile_invitations_that_cannot_be(fed: Ceremony, options: list[str], says: str) -> None:
     given = {"--hub": CITY, "--name": "x", "--authority": "fed.example", options[0]: options[1]}
     pairs = [x for pair in given.items() for x in pair]
-    key = ["--key", fed.holder("prov-43-1"), "--out", fed.folder / "i.json"]
+    key = ["--key", fed.holder("prov-43-1"), "--out", fed.folder / "i.json", "--policy", fed.policy]
     assert says in fed.refused("invite", "--repository", fed.repository, *pairs, *key, *fed.now())
 
 
@@ -485,3 +486,43 @@ def test_hostile_hub_on_the_local_deny_list(members: Ceremony) -> None:
     """The local list wins over whatever the root says."""
     assert members.trust(1, denied=[CITY]).hub(CITY) is None
     assert members.trust(1, denied=[CITY]).hub(OTHER) is not None
+
+
+def test_hostile_repository_past_its_date_admits_nobody(fed: Ceremony) -> None:
+    fed.invite(CITY, "--days", "300")
+    for days in (40, 200):
+        message = fed.refused("join", *fed.join_options(CITY, days), "--fingerprint", fed.fingerprint())
+        assert "past its date" in message
+    assert fed.join(CITY, 33)["state"] == "requested"
+    assert "past its date" in fed.refused(*admit_options(fed, fed.folder / CITY / "request.json", 40))
+
+
+def test_hostile_province_metadata_without_signatures_invites_nobody(fed: Ceremony) -> None:
+    fed.invite(CITY)
+    path = fed.repository / "1.prov-43.json"
+    document = json.loads(path.read_bytes())
+    document["signatures"] = document["signatures"][:1]
+    path.write_bytes(canonical(document))
+    message = fed.refused("join", *fed.join_options(CITY), "--fingerprint", fed.fingerprint())
+    assert "prov-43 is not trusted" in message
+
+
+def test_hostile_repository_under_another_root_than_the_pinned_one(
+    members: Ceremony, world: Any, tmp_path: Path
+) -> None:
+    other = type(members)(tmp_path / "other", world)
+    other.begin()
+    pinned = ["--trust", members.folder / CITY / "keys" / "root.json"]
+    assert members.run("status", "--repository", members.repository, *pinned, *members.now(1))["hubs"]
+    assert members.refused("status", "--repository", other.repository, *pinned, *members.now(1))
+
+
+@pytest.mark.parametrize("name", ["timestamp.json", "1.targets.json", "1.root.json"])
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"signed":{"_type":"root"},"signatures":[]}'])
+def test_hostile_damage_to_the_repository_is_told(members: Ceremony, name: str, data: bytes) -> None:
+    (members.repository / name).write_bytes(data)
+    assert members.refused("status", "--repository", members.repository, *members.now(1))
+    out = ["--repository", members.repository, "--out", members.folder / "x", *members.now(1)]
+    if name != "1.root.json":
+        assert members.refused("trust", "renew", "prov-43", *out)
+    assert publish_refused(members, days=1)

@@ -175,6 +175,10 @@ def test_hostile_search_for_secrets_in_everything_printed(members: Ceremony, tmp
             base64.b64encode(seed),
             base64.b64encode(seed)[:42],
         ]
+    for path in members.folder.rglob("pseudonym.key"):
+        assert path.stat().st_mode & 0o777 == 0o600
+        private.append(path)
+        needles.append(path.read_bytes())
     printed = "".join(members.outputs).encode()
     assert len(printed) > 20_000
     handed = b"".join(p.read_bytes() for p in files if p not in private)

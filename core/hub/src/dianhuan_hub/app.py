@@ -22,11 +22,13 @@ from dianhuan_hub.kernel.context import make_context
 from dianhuan_hub.kernel.loader import PluginRecord, PluginRegistry, Registered, load_plugins
 from dianhuan_hub.kernel.metrics import HubMetrics
 from dianhuan_hub.kernel.secrets import Vault
-from dianhuan_hub.screening import ListLine, Screening, todays_list
+from dianhuan_hub.ranking import Costs, Lists, Way
+from dianhuan_hub.screening import Screening
 from dianhuan_hub.store import Query, Store, read_page
 from dianhuan_sdk import (
     Clock,
     ConfigError,
+    FusionSpec,
     GridAdapterSpec,
     InputError,
     Manifest,
@@ -55,6 +57,7 @@ class Hub:
     intake: Intake
     screening: Screening
     cases: CaseDesk
+    lists: Lists
     services: Mapping[str, tuple[ServiceSpec, PluginContext]]
 
     def service(self, plugin: str) -> tuple[ServiceSpec, PluginContext]:
@@ -127,13 +130,6 @@ class Hub:
         source = self.file_source(load["plugin"], load["stream"], raw, mapping)
         return await self.intake.run(source, origin=load_id)
 
-    def todays_list(
-        self, day: date, k: int | None = None, divisions: tuple[str | None, ...] | None = None
-    ) -> list[ListLine]:
-        """The visits of a day, by the capacity and random share of the configuration."""
-        screening = self.config.screening
-        return todays_list(self.store, day, k or screening.capacity, screening.random_share, divisions)
-
     def _adapter(self, adapter: str) -> Registered[GridAdapterSpec]:
         adapters = self.plugins.grid_adapters()
         if adapter not in adapters:
@@ -192,7 +188,9 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
         owned = _owned_tables(store, plugins)
         intake = Intake(store, clock, config.store.raw_days, owned)
 
-        def context(registered: Registered[ModelSpec] | Registered[ServiceSpec]) -> PluginContext:
+        def context(
+            registered: Registered[ModelSpec] | Registered[ServiceSpec] | Registered[FusionSpec],
+        ) -> PluginContext:
             settings = registered.config if registered.config is not None else registered.spec.config_model()
             return _plugin_context(config, clock, metrics, vault, store, intake, registered.plugin, settings)
 
@@ -207,11 +205,30 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             intake=intake,
             screening=Screening(store, clock, plugins.models(), context, tariffs, config.city.division),
             cases=CaseDesk(store, clock),
+            lists=Lists(
+                store,
+                clock,
+                [_way(r, context(r)) for r in plugins.fusions().values()],
+                Costs(
+                    config.screening.half_life_days,
+                    config.screening.visit_hours,
+                    config.screening.travel_hours,
+                    config.screening.next_hours,
+                ),
+                config.screening.capacity,
+                config.screening.random_share,
+            ),
             services={plugin: (r.spec, context(r)) for plugin, r in plugins.services().items()},
         )
     except BaseException:
         store.close()
         raise
+
+
+def _way(registered: Registered[FusionSpec], context: PluginContext) -> Way:
+    spec = registered.spec
+    fuser = registered.plugin.guard.call(f"make {spec.id}", lambda: spec.factory(context))
+    return Way(spec.id, spec.version, spec.least, spec.least_wasted, fuser)
 
 
 def _owned_tables(store: Store, plugins: PluginRegistry) -> Mapping[str, TableContract]:

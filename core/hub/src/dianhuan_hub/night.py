@@ -25,13 +25,17 @@ REACH = 14
 
 @dataclass
 class NightReport:
-    """What a night did; `errors` names the step that did not work, and the others went on."""
+    """What a night did; `errors` names the step that did not work, and the others went on.
+
+    `published` is the digest of the list that was fixed, `backup` where the copy lies.
+    """
 
     loads: list[Summary] = field(default_factory=list)
     screenings: list[RunReport] = field(default_factory=list)
     sealed: list[date] = field(default_factory=list)
     raw_dropped: int = 0
     backup: str = ""
+    published: str = ""
     errors: dict[str, DianhuanError] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,6 +46,7 @@ class NightReport:
             "sealed": [d.isoformat() for d in self.sealed],
             "raw_dropped": self.raw_dropped,
             "backup": self.backup,
+            "published": self.published,
             "errors": {step: e.as_dict() for step, e in self.errors.items()},
         }
 
@@ -66,6 +71,14 @@ async def run_night(hub: Hub, say: Say = lambda _: None) -> NightReport:
         except DianhuanError as error:
             report.errors[f"screening {day}"] = error
     newest = newest_day(hub.store.engine)
+    if report.screenings:
+        say("list")
+        try:
+            await asyncio.to_thread(hub.lists.learn)
+            published = await asyncio.to_thread(hub.lists.publish, report.screenings[-1].day)
+            report.published = published.sha256
+        except DianhuanError as error:
+            report.errors["list"] = error
     if newest is not None:
         say("sealing old days")
         try:

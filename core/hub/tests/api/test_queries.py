@@ -139,7 +139,7 @@ async def test_todays_list(ask: Ask) -> None:
     query = """query ($day: Date!, $k: Int) { todaysList(day: $day, k: $k) { ... on TodaysList { bound { zh }
         visits { rank arm entityId name division warnings { modelId evidence { zh } } } } ... on Problem { code } } }"""
     visits = (await ask("dispatcher-a", query, day="2026-03-02", k=1))["data"]["todaysList"]["visits"]
-    assert [(v["rank"], v["entityId"]) for v in visits] == [(1, "E-A1")]
+    assert [(v["rank"], v["entityId"]) for v in visits] == [(1, "E-A2")]
     assert [w["modelId"] for w in visits[0]["warnings"]] == ["m05-night-only"]
     city = (await ask("dispatcher-city", query, day="2026-03-02"))["data"]["todaysList"]["visits"]
     assert {v["entityId"] for v in city} == {"E-A1", "E-A2", "E-B1", "E-B2", "E-NONE"}

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from dianhuan_hub.kernel.clock import FixedClock
 from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.kernel.loader import PluginRecord, Registered
-from dianhuan_hub.screening import Screening, todays_list
+from dianhuan_hub.ranking import Costs, ListLine, Lists
+from dianhuan_hub.screening import Screening
 from dianhuan_hub.store import Query, Store, read_page
 from dianhuan_sdk import Exhibit, Finding, InputError, ModelCard, ModelSpec, Text
 from dianhuan_standards.tariffs import TariffBook
@@ -87,6 +88,10 @@ def gates_of(store: Store, entity: str) -> dict[str, bool]:
         store.engine, Query("finding", equals={"entity_id": entity}), order=[("finding_id", False)], limit=5
     )
     return {g["gate"]: g["passed"] for g in json.loads(rows.rows[0]["gates"])}
+
+
+def todays_list(store: Store, day: date, k: int, random_share: float) -> list[ListLine]:
+    return Lists(store, CLOCK, [], Costs(), k, random_share).todays(day).lines
 
 
 def instant(day: date, hour: int) -> datetime:

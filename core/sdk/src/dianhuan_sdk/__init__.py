@@ -39,6 +39,7 @@ from dianhuan_sdk.errors import (
     TransientError,
 )
 from dianhuan_sdk.features import FEATURES, FEATURES_VERSION, Feature, daily_features
+from dianhuan_sdk.fusion import Fuser, FusionSpec
 from dianhuan_sdk.grid import CheckReport, GridAdapter, GridAdapterSpec, StreamInfo
 from dianhuan_sdk.hooks import hookimpl
 from dianhuan_sdk.manifest import Capabilities, Command, Manifest
@@ -100,6 +101,8 @@ __all__ = [
     "Field",
     "Finding",
     "Frame",
+    "Fuser",
+    "FusionSpec",
     "GraphQLPart",
     "GridAdapter",
     "GridAdapterSpec",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import pluggy
 
 from dianhuan_sdk.device import DeviceProtocolSpec
+from dianhuan_sdk.fusion import FusionSpec
 from dianhuan_sdk.grid import GridAdapterSpec
 from dianhuan_sdk.models import ModelSpec
 from dianhuan_sdk.service import ServiceSpec
@@ -38,3 +39,8 @@ def dianhuan_device_protocols() -> Iterable[DeviceProtocolSpec]:  # type: ignore
 @hookspec
 def dianhuan_services() -> Iterable[ServiceSpec]:  # type: ignore[empty-body]
     """Services: background work, tables, routes and GraphQL fields of a plugin."""
+
+
+@hookspec
+def dianhuan_fusions() -> Iterable[FusionSpec]:  # type: ignore[empty-body]
+    """Ways of fusing the findings about one enterprise and day into a probability."""

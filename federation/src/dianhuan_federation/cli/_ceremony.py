@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from dianhuan_federation.cli._common import time_of
-from dianhuan_federation.keys import HUB_ROLES, Draft, Group, HubRole, PublicForm, read_public
+from dianhuan_federation.core import Trust, load_trust
+from dianhuan_federation.keys import HUB_ROLES, Draft, Group, HubRole, PublicForm, TrustRepository, read_public
 from dianhuan_sdk import ConfigError, DianhuanError, InputError
 
 
@@ -25,6 +26,9 @@ def asked(text: str, *names: str, **options: Any) -> Any:
 Repository = Annotated[
     Path,
     asked("信任库文件夹 · trust repository", "--repository", file_okay=False),
+]
+Pinned = Annotated[
+    Path | None, typer.Option("--trust", exists=True, dir_okay=False, help="锁定的根信任 · pinned root.json")
 ]
 Now = Annotated[str, typer.Option("--now", help="时刻 · time to act at, RFC 3339 (default: this machine's clock)")]
 AsJson = Annotated[bool, typer.Option("--json", help="机器可读 · answer as one JSON object")]
@@ -112,6 +116,13 @@ def ceremony(as_json: bool) -> Iterator[Answer]:
         typer.echo(text, err=True)
         raise typer.Exit(2) from None
     answer.show()
+
+
+def trusted(repository: Path, root: Path | None, now: int, denied: Sequence[str] = ()) -> Trust:
+    """The trust repository as this machine sees it: from the pinned root, or from its own first one."""
+    store = TrustRepository(repository)
+    first = store.first_root() if root is None else read_file(root)
+    return load_trust(first, store.files(), now, denied=denied)
 
 
 def write_new(path: Path, data: bytes) -> None:

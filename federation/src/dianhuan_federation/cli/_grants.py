@@ -7,8 +7,20 @@ from typing import Annotated
 
 import typer
 
-from dianhuan_federation.cli._ceremony import Answer, AsJson, Now, Repository, asked, at, ceremony, read_file, write_new
-from dianhuan_federation.keys import GrantFile, OwnLog, TrustRepository, new_grant, read_key_file
+from dianhuan_federation.cli._ceremony import (
+    Answer,
+    AsJson,
+    Now,
+    Pinned,
+    Repository,
+    asked,
+    at,
+    ceremony,
+    read_file,
+    trusted,
+    write_new,
+)
+from dianhuan_federation.keys import GrantFile, OwnLog, new_grant, read_key_file
 from dianhuan_federation.log_store import write_durably
 
 grant_app = typer.Typer(no_args_is_help=True, help="授权 · Grants: offered by the provider, signed by both")
@@ -53,24 +65,28 @@ def grant_sign(
     file: File,
     key: Annotated[Path, asked("publisher 私钥 · key file", dir_okay=False)],
     repository: Repository,
+    trust: Pinned = None,
     now: Now = "",
     as_json: AsJson = False,
 ) -> None:
     """签署授权 · Sign a grant: the provider first, then the consumer, each with a publisher key."""
     with ceremony(as_json) as answer:
-        trust, time = TrustRepository(repository).load(at(now)), at(now)
-        signed = GrantFile.decode(read_file(file)).signed_by(read_key_file(key, "publisher"), trust, time)
+        time = at(now)
+        known = trusted(repository, trust, time)
+        signed = GrantFile.decode(read_file(file)).signed_by(read_key_file(key, "publisher"), known, time)
         write_durably(file, signed.encode())
         answer.done.append((f"已签署 {signed.grant.id}", f"signed {signed.grant.id}"))
-        _describe(answer, signed, signed.standing(trust, time))
+        _describe(answer, signed, signed.standing(known, time))
 
 
 @grant_app.command("check")
-def grant_check(file: File, repository: Repository, now: Now = "", as_json: AsJson = False) -> None:
+def grant_check(
+    file: File, repository: Repository, trust: Pinned = None, now: Now = "", as_json: AsJson = False
+) -> None:
     """查看授权 · What a grant says and who has signed it. Exit code 1 while a signature is missing."""
     with ceremony(as_json) as answer:
         grant = GrantFile.decode(read_file(file))
-        standing = grant.standing(TrustRepository(repository).load(at(now)), at(now))
+        standing = grant.standing(trusted(repository, trust, at(now)), at(now))
         _describe(answer, grant, standing)
     raise typer.Exit(0 if all(standing.values()) else 1)
 

@@ -107,8 +107,8 @@ def invite_command(
     authority: Annotated[str, asked("域名 · authority, e.g. fed.example")],
     key: Annotated[Path, asked("省级私钥 · key of the province", dir_okay=False)],
     out: Annotated[Path, asked("邀请文件 · file to write", "--out", dir_okay=False)],
+    policy: Annotated[Path, asked("见证策略 · witness policy of the hub (tlog-policy)", exists=True, dir_okay=False)],
     role: Annotated[list[str] | None, typer.Option(help="所需密钥 · needed keys; log, publisher, transport")] = None,
-    policy: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="见证策略 · witness policy")] = None,
     days: Annotated[int, typer.Option(min=1, max=365, help="有效天数 · days it holds")] = 30,
     epoch: Annotated[int, typer.Option(min=1, max=9999, help="日志代次 · epoch of the log")] = 1,
     now: Now = "",
@@ -127,7 +127,7 @@ def invite_command(
             now=time,
             days=days,
             epoch=epoch,
-            witness_policy="" if policy is None else read_file(policy).decode("utf-8"),
+            witness_policy=read_file(policy, 65536),
         )
         write_new(out, envelope)
         prints = fingerprints(store.first_root())

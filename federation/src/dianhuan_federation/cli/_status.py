@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dianhuan_federation.cli._ceremony import Answer, AsJson, Now, Repository, at, ceremony, read_file
-from dianhuan_federation.core import Hub, Trust, cosigned_at, key_id, load_trust, parse_checkpoint, parse_policy
+from dianhuan_federation.cli._ceremony import Answer, AsJson, Now, Pinned, Repository, at, ceremony, read_file, trusted
+from dianhuan_federation.core import Hub, Trust, cosigned_at, key_id, parse_checkpoint, parse_policy
 from dianhuan_federation.keys import TrustRepository, fingerprints, iso
 from dianhuan_sdk import InputError
 
@@ -20,9 +20,7 @@ DAY = 86_400
 @status_app.command()
 def status(
     repository: Repository,
-    trust: Annotated[
-        Path | None, typer.Option("--trust", exists=True, dir_okay=False, help="锁定的根信任 · pinned root.json")
-    ] = None,
+    trust: Pinned = None,
     log: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="本方日志 · own log folder")] = None,
     policy: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="见证策略 · witness policy")] = None,
     soon: Annotated[int, typer.Option(min=0, help="几天内到期算临近 · days that count as soon")] = 30,
@@ -33,9 +31,8 @@ def status(
     """查看联邦 · Who is trusted until when, thresholds, what expires soon; with --log the own log and its witnesses."""
     with ceremony(as_json) as answer:
         store, time = TrustRepository(repository), at(now)
-        root = store.first_root() if trust is None else read_file(trust)
-        known = load_trust(root, store.files(), time, denied=deny or ())
-        answer.data["root_fingerprint"] = fingerprints(root)
+        known = trusted(repository, trust, time, deny or ())
+        answer.data["root_fingerprint"] = fingerprints(store.first_root())
         answer.data["denied"] = sorted(known.denied)
         answer.data["roles"] = _roles(answer, store, time, soon)
         answer.data["hubs"] = [_hub(answer, hub, known, time, soon) for _, hub in sorted(known.hubs.items())]

@@ -32,6 +32,7 @@ from dianhuan_federation.keys import (
     merged,
     read_key_file,
     read_key_text,
+    read_public,
     read_signer,
     role_of,
     spoken,
@@ -190,3 +191,19 @@ def fingerprint(
         for name, title in (("sha256", "SHA-256"), ("sm3", "SM3")):
             answer.done.append((f"{title} 指纹 {spoken(prints[name])}", f"{title} {prints[name]}"))
         answer.data["root_fingerprint"] = prints
+
+
+@trust_app.command()
+def vkey(
+    public: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="公钥文件 · public key file")],
+    name: Annotated[str, asked("名称 · name: the witness's, or the origin of a log")],
+    as_json: AsJson = False,
+) -> None:
+    """见证策略中的一行 · A witness's or log's key as witness policies write it: `witness <word> <verifier key>`."""
+    with ceremony(as_json) as answer:
+        form = read_public(read_file(public))
+        if form.role not in ("witness", "log"):
+            raise InputError(f"a key made for the role {form.role}", expected="a witness or log key")
+        line = form.vkey(name)
+        answer.done.append((line, f"for the policy of others: {form.role} … {line}"))
+        answer.data["vkey"] = line

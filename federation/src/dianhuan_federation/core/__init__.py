@@ -1,6 +1,6 @@
 """The trust core: pure functions of bytes, without I/O and with no clock but the one handed in."""
 
-from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PLAIN, ZSTD, Caps
+from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PARQUET, PLAIN, ZSTD, Caps, Decoders
 from dianhuan_federation.core._checkpoint import Checkpoint, cosign, cosigned_at, parse_checkpoint
 from dianhuan_federation.core._container import (
     BLOCK,
@@ -19,7 +19,7 @@ from dianhuan_federation.core._entry_steps import stream_place
 from dianhuan_federation.core._evidence import ForkEvidence, verify_fork
 from dianhuan_federation.core._hubs import HUB_PATH, ORIGIN, Hub, HubKey, read_hub
 from dianhuan_federation.core._json import MAX_INTEGER, canonical, parse
-from dianhuan_federation.core._log_steps import SKEW
+from dianhuan_federation.core._log_steps import SKEW, Witnessed
 from dianhuan_federation.core._merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -38,10 +38,12 @@ from dianhuan_federation.core._merkle import (
 from dianhuan_federation.core._notes import (
     COSIGNATURE,
     ED25519,
+    NAMED,
     Note,
     NoteKey,
     NoteSignature,
     format_note,
+    log_note_key,
     note_key,
     parse_note,
     parse_vkey,
@@ -133,9 +135,11 @@ __all__ = [
     "KINDS",
     "MAX_INTEGER",
     "MEDIA_TYPES",
+    "NAMED",
     "NAMELESS_WARNING_ROWS",
     "ORIGIN",
     "OUTCOME_ROWS",
+    "PARQUET",
     "PATHS",
     "PAYLOAD_TYPE",
     "PLAIN",
@@ -151,6 +155,7 @@ __all__ = [
     "Column",
     "ContainerCaps",
     "Correction",
+    "Decoders",
     "Disclosure",
     "Dispute",
     "Ed25519",
@@ -208,6 +213,7 @@ __all__ = [
     "Trust",
     "Verdict",
     "Verifier",
+    "Witnessed",
     "build_statement",
     "bundles_of",
     "canonical",
@@ -227,6 +233,7 @@ __all__ = [
     "leaf_hash",
     "lines_of",
     "load_trust",
+    "log_note_key",
     "node_hash",
     "nodes_from_tiles",
     "nodes_of",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import zstandard
 
 from dianhuan_federation.core._rows import decode_rows
-from dianhuan_federation.core._schema import Schemas
+from dianhuan_federation.core._schema import RowSchema, Schemas
 from dianhuan_federation.core._statements import Correction, Encoding, Head, Redaction, ResultBatch, Retraction
 from dianhuan_federation.core._verdicts import Code, Refused, State, Step
 from dianhuan_sdk import InputError
@@ -20,6 +20,11 @@ PLAIN = "application/x-ndjson"
 GZIP = "application/x-ndjson+gzip"
 ZSTD = "application/x-ndjson+zstd"
 MEDIA_TYPES = (PLAIN, GZIP, ZSTD)
+PARQUET = "application/vnd.apache.parquet"
+"""A second encoding of the same rows, which this core never opens; see `Decoders`."""
+
+Decoders = Mapping[str, Callable[[bytes, RowSchema, int], bytes]]
+"""Media type → `decode(blob, schema, size)`, which gives canonical rows or raises `Refused`; in another process."""
 
 _ZSTD_WINDOW = 8 * 1024 * 1024
 _ZSTD_SLICE = 64
@@ -55,7 +60,14 @@ def v9_targets(index: int, predicate: Head, digests: Mapping[int, str]) -> None:
             raise _missing(f"entry {index} refers to entry {target.index}, which is not that statement")
 
 
-def v9_blob(batch: ResultBatch, subject: Mapping[str, str], blobs: Mapping[str, bytes], caps: Caps) -> bytes:
+def v9_blob(
+    batch: ResultBatch,
+    subject: Mapping[str, str],
+    blobs: Mapping[str, bytes],
+    caps: Caps,
+    schemas: Schemas,
+    decoders: Decoders,
+) -> bytes:
     """V9: the payload: length, digests, then bounded decompression, then the digests of what came out.
 
     Args:
@@ -63,13 +75,15 @@ def v9_blob(batch: ResultBatch, subject: Mapping[str, str], blobs: Mapping[str, 
         subject: digests of the uncompressed payload.
         blobs: SHA-256 in hex → bytes.
         caps: limits.
+        schemas: known row schemas.
+        decoders: of further encodings.
 
     Raises:
-        Refused: `E-MISSING`, pending; `E-DIGEST`; `E-BOMB`.
+        Refused: `E-MISSING`, pending; `E-DIGEST`; `E-BOMB`; what a decoder raises.
     """
     for encoding in batch.encodings:
         digest = encoding.digest.get("sha256", "")
-        if encoding.media_type in MEDIA_TYPES and digest in blobs:
+        if (encoding.media_type in MEDIA_TYPES or encoding.media_type in decoders) and digest in blobs:
             blob = blobs[digest]
             break
     else:
@@ -85,7 +99,11 @@ def v9_blob(batch: ResultBatch, subject: Mapping[str, str], blobs: Mapping[str, 
             f"{len(blob)} bytes that declare {declared}",
             expected=f"at most {caps.payload} bytes and {caps.ratio} times the transported size",
         )
-    payload = _decompress(encoding, blob)
+    decode = decoders.get(encoding.media_type)
+    if decode is None:
+        payload = _decompress(encoding, blob)
+    else:
+        payload = decode(blob, schemas[batch.schema.id, batch.schema.version], declared)
     _check_digests(payload, subject)
     return payload
 

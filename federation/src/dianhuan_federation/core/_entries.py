@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from dianhuan_federation.core import _batch_steps, _entry_steps
-from dianhuan_federation.core._batch_steps import Caps
+from dianhuan_federation.core._batch_steps import Caps, Decoders
 from dianhuan_federation.core._hubs import Hub
 from dianhuan_federation.core._log_steps import Witnessed
 from dianhuan_federation.core._merkle import leaf_hash
@@ -62,6 +62,7 @@ class EntryJudge:
         reader: hub id of the one who verifies; empty for an auditor.
         heads: the witnessed heads at hand.
         blobs: SHA-256 in hex → payload bytes.
+        decoders: of payloads in further encodings.
     """
 
     hub: Hub
@@ -71,6 +72,7 @@ class EntryJudge:
     reader: str
     heads: Sequence[Witnessed]
     blobs: Mapping[str, bytes]
+    decoders: Decoders = field(default_factory=dict)
 
     def judge(self, entries: Sequence[bytes], start: int, state: LogState) -> tuple[list[EntryResult], LogState]:
         """Verdicts on the entries from index `start` on, and the state after them."""
@@ -137,15 +139,23 @@ class EntryJudge:
             return result
         try:
             _entry_steps.v8_policy(batch, time, then, now, self.schemas, self.reader)
-            payload = _batch_steps.v9_blob(batch, result.subject, self.blobs, self.caps)
+            payload = _batch_steps.v9_blob(batch, result.subject, self.blobs, self.caps, self.schemas, self.decoders)
             rows = _batch_steps.v10_rows(batch, payload, self.schemas)
         except Refused as refused:
             return replace(result, verdict=Verdict.of(refused))
         return replace(result, payload=payload, rows=rows)
 
-    def resume(self, pending: EntryResult, book: PolicyBook) -> EntryResult:
-        """V8 to V10 again, against what is withdrawn now; that the policy was the newest then was proven before."""
-        batch = pending.predicate
+    def resume(self, pending: EntryResult, state: LogState) -> EntryResult:
+        """V8 to V10 again, against what is withdrawn now; that the policy was the newest then was proven before.
+
+        A statement that refers to what is not there stays pending, with or without its payload.
+        """
+        batch, book = pending.predicate, state.book
+        if batch is not None:
+            try:
+                _batch_steps.v9_targets(pending.index, batch, state.digests)
+            except Refused as refused:
+                return replace(pending, verdict=Verdict.of(refused))
         policy = book.policies.get(batch.policy.digest) if isinstance(batch, ResultBatch) else None
         if policy is None:
             return pending

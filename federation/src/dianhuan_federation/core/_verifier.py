@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dianhuan_federation.core import _log_steps, _trust
-from dianhuan_federation.core._batch_steps import Caps
+from dianhuan_federation.core._batch_steps import Caps, Decoders
 from dianhuan_federation.core._entries import EntryJudge, EntryResult
 from dianhuan_federation.core._log_steps import SignedHead, Witnessed
 from dianhuan_federation.core._policy import Policy
@@ -48,6 +48,7 @@ class Report:
         state: what to remember; unchanged unless the whole is accepted.
         evidence: of a fork.
         witnesses: names of the witnesses whose cosignatures count.
+        heads: the heads that a quorum saw, the newest first; whoever keeps them can replay the log later.
     """
 
     verdict: Verdict
@@ -55,6 +56,7 @@ class Report:
     entries: tuple[EntryResult, ...] = ()
     evidence: bytes | None = None
     witnesses: tuple[str, ...] = ()
+    heads: tuple[Witnessed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Verifier:
         reader: hub id of the one who verifies; empty for an auditor.
         schemas: known row schemas.
         caps: limits on payloads.
+        decoders: of payloads in encodings that are opened in another process; none by default.
     """
 
     trust: Trust
@@ -76,6 +79,7 @@ class Verifier:
     reader: str = ""
     schemas: Schemas = field(default_factory=lambda: STANDARD_SCHEMAS)
     caps: Caps = field(default_factory=Caps)
+    decoders: Decoders = field(default_factory=dict)
 
     def verify(self, submission: Submission, state: LogState | None = None) -> Report:
         """Verify a submission against what is known of its log.
@@ -117,9 +121,11 @@ class Verifier:
             checkpoint=newest.data,
             witnessed=latest_times(state.witnessed, newest.times.items()),
         )
-        judge = EntryJudge(hub, self.trust, self.schemas, self.caps, self.reader, heads, submission.blobs)
+        judge = EntryJudge(
+            hub, self.trust, self.schemas, self.caps, self.reader, heads, submission.blobs, self.decoders
+        )
         results, grown = judge.judge(entries, state.size, grown)
-        return Report(ACCEPTED, grown, tuple(results), witnesses=tuple(sorted(newest.times)))
+        return Report(ACCEPTED, grown, tuple(results), witnesses=tuple(sorted(newest.times)), heads=tuple(heads))
 
     def _speaks(self, signed: SignedHead) -> bool:
         """May the head testify against its log by its signature alone?
@@ -138,5 +144,5 @@ class Verifier:
             state: the log's state now, which knows what was withdrawn meanwhile.
         """
         hub = _trust.trusted_hub(self.trust, state.origin)
-        judge = EntryJudge(hub, self.trust, self.schemas, self.caps, self.reader, (), blobs)
-        return judge.resume(pending, state.book)
+        judge = EntryJudge(hub, self.trust, self.schemas, self.caps, self.reader, (), blobs, self.decoders)
+        return judge.resume(pending, state)

@@ -27,6 +27,7 @@ from dianhuan_federation.keys._files import (
     refuse_reuse,
     role_of,
     write_key,
+    write_pseudonym_key,
 )
 from dianhuan_federation.keys._grants import GrantFile, LoggedStatement, OwnLog, new_grant, retract_grant
 from dianhuan_federation.keys._joining import Member, Request, join, member_config, newest_keys, pin, rotate
@@ -98,4 +99,5 @@ __all__ = [
     "spoken",
     "tuf_key",
     "write_key",
+    "write_pseudonym_key",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,9 +38,19 @@ from dianhuan_federation.core import (
 from dianhuan_sdk import ConfigError, InputError
 
 KeyRole = Literal[
-    "root", "targets", "province", "snapshot", "timestamp", "log", "publisher", "transport", "witness", "mirror"
+    "root",
+    "targets",
+    "province",
+    "snapshot",
+    "timestamp",
+    "log",
+    "publisher",
+    "transport",
+    "witness",
+    "mirror",
+    "access",
 ]
-"""The first five sign trust metadata, the others are a hub's. A key has one role for its whole life."""
+"""The first five sign trust metadata, the others are a hub's, the last for its log of who acquired what. A key has one role for its whole life."""
 
 KEY_ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
 HubRole = Literal["log", "publisher", "transport", "witness", "mirror"]
@@ -149,6 +160,19 @@ def write_key(path: Path, key: NewKey) -> None:
     Raises:
         ConfigError: the file is there already: a key is never overwritten.
     """
+    _write_private(path, key.pem)
+
+
+def write_pseudonym_key(path: Path) -> None:
+    """Make the city's secret for pseudonyms, 32 random bytes in hex, and write it, mode 0600.
+
+    Raises:
+        ConfigError: the file is there already. With another secret all pseudonyms would change.
+    """
+    _write_private(path, secrets.token_hex(32))
+
+
+def _write_private(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -158,9 +182,11 @@ def write_key(path: Path, key: NewKey) -> None:
             expected="a new name: a key is never overwritten",
             hint="to replace a key, use `dianhuan federation rotate`",
         ) from None
+    except OSError as error:
+        raise ConfigError(f"the key file {path.name} cannot be written: {error.strerror}") from None
     with os.fdopen(handle, "w", encoding="ascii") as file:
         os.fchmod(file.fileno(), 0o600)
-        file.write(key.pem)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
 

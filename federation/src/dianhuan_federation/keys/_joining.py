@@ -6,11 +6,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dianhuan_federation.core import Signer, key_id
 from dianhuan_federation.keys._drafts import fingerprints, same_fingerprint
-from dianhuan_federation.keys._files import HubRole, NewKey, generate, read_key_file, read_signer, write_key
+from dianhuan_federation.keys._files import (
+    HubRole,
+    NewKey,
+    generate,
+    read_key_file,
+    read_signer,
+    write_key,
+    write_pseudonym_key,
+)
 from dianhuan_federation.keys._membership import (
     read_invitation,
     read_request,
@@ -23,6 +30,7 @@ from dianhuan_sdk import ConfigError, InputError
 
 ROOT = "root.json"
 WITNESS_POLICY = "witnesses.policy"
+PSEUDONYMS = "pseudonym.key"
 _Ask = Callable[[list[tuple[HubRole, Signer]]], bytes]
 _KEY_NAME = re.compile(r"(log|publisher|transport|witness|mirror)-([1-9][0-9]{0,3})\.pem")
 
@@ -42,13 +50,13 @@ class Member:
     Args:
         origin: its log.
         root: the pinned root file.
-        policy: the witness policy's file, where the province named one.
+        policy: the witness policy's file.
         keys: role → the newest key file.
     """
 
     origin: str
     root: Path
-    policy: Path | None
+    policy: Path
     keys: Mapping[str, Path]
 
 
@@ -70,7 +78,6 @@ def join(
         ConfigError: the folder holds keys already.
     """
     _confirm(repository, fingerprint)
-    repository.load(now)
     wanted = read_invitation(invitation, repository, now)
     present = newest_keys(keys)
     if present:
@@ -80,7 +87,11 @@ def join(
             hint="to go on with an earlier request, name its file with --out; for new keys use `rotate`",
         )
     made = [(role, generate(role)) for role in wanted.roles]
-    return Request(*_kept(keys, made, lambda signers: request_keys(invitation, signers, endpoints, now)))
+    envelope, names = _kept(keys, made, lambda signers: request_keys(invitation, signers, endpoints, now))
+    if "publisher" in wanted.roles and not (keys / PSEUDONYMS).exists():
+        write_pseudonym_key(keys / PSEUDONYMS)
+        names.append(PSEUDONYMS)
+    return Request(envelope, names)
 
 
 def rotate(repository: TrustRepository, hub: str, roles: Sequence[HubRole], keys: Path, now: int) -> Request:
@@ -121,10 +132,8 @@ def pin(repository: TrustRepository, request: bytes, fingerprint: str, keys: Pat
     if root.exists() and root.read_bytes() != repository.first_root():
         raise ConfigError(f"{root.name} pins another root already", expected="one federation per folder of keys")
     write_durably(root, repository.first_root())
-    policy = None
-    if hub.witness_policy:
-        policy = keys / WITNESS_POLICY
-        write_durably(policy, hub.witness_policy.encode())
+    policy = keys / WITNESS_POLICY
+    write_durably(policy, hub.witness_policy.encode())
     return Member(asked.origin, root, policy, newest_keys(keys))
 
 
@@ -137,22 +146,24 @@ def member_config(member: Member, repository: TrustRepository, keys: Path, guard
         keys: the folder of keys.
         guard: the guard file; by default in the folder of keys, which no backup of the data holds.
     """
-    values: dict[str, Any] = {
-        "origin": member.origin,
-        "authority": member.origin.split("/", 1)[0],
-        "guard": str((guard or keys / "guard.sqlite").absolute()),
-        "trust": str(repository.folder.absolute()),
-        "root": str(member.root.absolute()),
+    files = {
+        "guard": guard or keys / "guard.sqlite",
+        "trust": repository.folder,
+        "root": member.root,
+        "witness_policy": member.policy,
     }
-    if member.policy is not None:
-        values["witness_policy"] = str(member.policy.absolute())
-    lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
-    lines += [
-        f"{role}_key = {{ ref = {_toml(f'file:{path.absolute()}')} }}"
-        for role, path in sorted(member.keys.items())
-        if role != "mirror"
+    secret = {f"{role}_key": path for role, path in sorted(member.keys.items()) if role != "mirror"}
+    if (keys / PSEUDONYMS).exists():
+        secret["pseudonym_key"] = keys / PSEUDONYMS
+    roles = ["subscriber", *(role for role in ("publisher", "witness", "mirror") if role in member.keys)]
+    lines = [
+        "[plugins.federation.hub]",
+        f"origin = {_toml(member.origin)}",
+        f"roles = [{', '.join(_toml(role) for role in roles)}]",
+        *(f"{name} = {_toml(str(path.absolute()))}" for name, path in files.items()),
+        *(f"{name} = {{ ref = {_toml(f'file:{path.absolute()}')} }}" for name, path in secret.items()),
     ]
-    return "\n".join(["[plugins.federation.hub]", *lines, ""])
+    return "\n".join([*lines, ""])
 
 
 def newest_keys(folder: Path) -> dict[str, Path]:

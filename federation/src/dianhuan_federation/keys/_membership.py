@@ -18,6 +18,7 @@ from dianhuan_federation.core import (
     ORIGIN,
     Ed25519,
     Envelope,
+    Freshness,
     Signer,
     canonical,
     key_id,
@@ -52,7 +53,7 @@ class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         origin: the log that it will keep, `<authority>/<division code>/r<epoch>`.
         roles: keys that are needed.
         root: SHA-256 and SM3 fingerprint of the first root.
-        witness_policy: the tlog-policy under which the hub is to publish; may be empty.
+        witness_policy: the tlog-policy under which the hub is to publish.
         issued_at: when.
         valid_until: no request is taken after it.
     """
@@ -127,30 +128,30 @@ def invite(
     name: str,
     authority: str,
     roles: Sequence[HubRole],
+    witness_policy: bytes,
     now: int,
     days: int = 30,
     epoch: int = 1,
-    witness_policy: str = "",
 ) -> bytes:
     """An invitation, signed by a key of the province.
 
     Raises:
         InputError: the key is none of the province's, or division code, authority or roles do not fit.
+        ConfigError: the witness policy does not hold.
     """
     origin = f"{authority}/{hub}/r{epoch}"
     if ORIGIN.fullmatch(origin) is None:
         raise InputError(
             f"log {origin[:160]!r}", expected="<authority: a domain name in lower case>/<6 digits>/r<epoch>"
         )
-    if witness_policy:
-        parse_policy(witness_policy.encode())
+    parse_policy(witness_policy)
     invitation = Invitation(
         hub=hub,
         name=name,
         origin=origin,
         roles=list(dict.fromkeys(roles)),
         root=fingerprints(repository.first_root()),
-        witness_policy=witness_policy,
+        witness_policy=witness_policy.decode("utf-8", "replace"),
         issued_at=_time(now),
         valid_until=_time(now + days * DAY),
     )
@@ -163,11 +164,21 @@ def read_invitation(data: bytes, repository: TrustRepository, now: int) -> Invit
     """Verify an invitation against the trust repository.
 
     Raises:
-        InputError: changed, not signed by a key of the hub's province, for another federation, or past its date.
+        InputError: changed, not signed by a key of the hub's province, for another federation, or past its date; or
+            the repository does not hold, or is past its date.
     """
     envelope = open_envelope(data)
     invitation = _payload(envelope, INVITATION_TYPE, Invitation)
     province = f"prov-{invitation.hub[:2]}"
+    trust = repository.load(now)
+    if trust.freshness.get(province, Freshness.FRESH) >= Freshness.PENDING:
+        raise InputError(
+            f"the trust metadata of {province} is past its date",
+            expected="a repository that its keepers signed again",
+            hint="ask for the newest copy; its keepers run `trust publish`, or `trust renew` for the province",
+        )
+    if province in trust.refused:
+        raise InputError(f"{province} is not trusted: {trust.refused[province]}", hint="ask for the newest copy")
     holders = repository.holders(province)
     keys = {key_id(key): key for key in (Ed25519().load(bytes.fromhex(raw)) for raw in holders.keys.values())}
     if not envelope.signed_by(keys):
@@ -331,7 +342,7 @@ def _invited(
     origins = list(file.get("origins", []))
     if all(entry["origin"] != invitation.origin for entry in origins):
         origins.append({"origin": invitation.origin, "inception": iso(now)})
-    new = {
+    return {
         **file,
         "hub": invitation.hub,
         "name": invitation.name,
@@ -339,8 +350,8 @@ def _invited(
         "keys": file.get("keys", []),
         "required_suites": file.get("required_suites", ["ed25519"]),
         "endpoints": wanted.endpoints,
+        "witness_policy": invitation.witness_policy,
     }
-    return {**new, "witness_policy": invitation.witness_policy} if invitation.witness_policy else new
 
 
 def _prove_followed(envelope: Envelope, file: Mapping[str, Any], forms: Sequence[PublicForm], now: int) -> None:

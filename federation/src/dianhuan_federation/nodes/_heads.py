@@ -37,6 +37,9 @@ from dianhuan_sdk import ConfigError, InputError
 MAX_EVIDENCE = 16
 """Evidence files kept of one log: one proves it all."""
 
+MAX_STEP = 60
+"""Seconds by which a clock that is set back may be evened out."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS head
     (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, time INTEGER NOT NULL);
@@ -148,7 +151,7 @@ class HeadStore:
         if not is_consistent(size, root, head.size, head.root, proof):
             error = NodeError(422, "proof", f"no consistency of {size} and {head.size}", expected="an RFC 6962 proof")
             raise _against(error, _other_past(size, root, known, head, note, proof))
-        time = max(now, last)
+        time = honest_time(now, last)
         lines = parse_checkpoint(note)[1].signatures
         if head.size == size and known:
             lines = _united(parse_checkpoint(known)[1].signatures, lines)
@@ -187,6 +190,17 @@ class HeadStore:
             return
         if len(list(folder.glob("*.json"))) < MAX_EVIDENCE:
             write_durably(folder / f"{sha256(data).hexdigest()}.json", data)
+
+
+def honest_time(now: int, last: int) -> int:
+    """The time of a cosignature: never before the last one, and never one that the clock does not show.
+
+    Raises:
+        NodeError: 503: the clock stands too far behind what was signed.
+    """
+    if last - now > MAX_STEP:
+        raise NodeError(503, "clock", f"the clock is {last - now} s behind the last cosignature", hint="set the clock")
+    return max(now, last)
 
 
 class Conflict(NodeError):

@@ -1,4 +1,4 @@
-"""The warning models of Dianhuan: M5 night-only production.
+"""The warning models of Dianhuan, and ways of fusing what they find.
 
 Registered under the entry point `models` of the group `dianhuan.plugins`.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dianhuan_sdk import ModelSpec, hookimpl
+from dianhuan_sdk import FusionSpec, ModelSpec, hookimpl
 
-__all__ = ["dianhuan_models"]
+__all__ = ["dianhuan_fusions", "dianhuan_models"]
 
 
 @hookimpl
@@ -18,3 +18,11 @@ def dianhuan_models() -> Iterable[ModelSpec]:
     from dianhuan_models.specs import SPECS
 
     return SPECS
+
+
+@hookimpl
+def dianhuan_fusions() -> Iterable[FusionSpec]:
+    """Ways of fusing findings."""
+    from dianhuan_models.fusion import FUSIONS
+
+    return FUSIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated
 
 import strawberry
@@ -12,7 +12,7 @@ from dianhuan_hub.api._paging import MAX_FIRST
 from dianhuan_hub.api._reader import Reader
 from dianhuan_hub.api._results import GateAnswer
 from dianhuan_hub.api._words import CaseState, Problem, Verdict, Words
-from dianhuan_hub.screening import BOUND_UNKNOWN, ListLine
+from dianhuan_hub.ranking import ListLine
 from dianhuan_sdk import InputError
 
 
@@ -39,6 +39,10 @@ class Visit:
     division: str | None
     industry: str | None
     priority: float
+    probability: float = strawberry.field(description="that the visit holds, as the ranking in force sees it")
+    at_most_wasted: int | None = strawberry.field(
+        description="of the ranked visits up to this one, with 95 %; null without a bound"
+    )
     warnings: list[ListedWarning]
 
 
@@ -47,6 +51,9 @@ class TodaysList:
     day: date
     visits: list[Visit]
     bound: Words = strawberry.field(description="what is known of wasted trips among these visits")
+    ranking: str = strawberry.field(description="version of the ranking that made it")
+    published_at: datetime | None = strawberry.field(description="when it was fixed; null while it may change")
+    sha256: str | None = strawberry.field(description="digest of the published lines")
 
 
 ListResult = Annotated[TodaysList | Problem, strawberry.union("ListResult")]
@@ -63,9 +70,16 @@ async def todays_list(reader: Reader, day: date, k: int | None) -> TodaysList:
     if k is not None and not 1 <= k <= MAX_FIRST:
         raise InputError(f"k: {k}", expected=f"1 … {MAX_FIRST}", hint="leave it out for the city's own capacity")
     await reader.audit("read list", day.isoformat())
-    lines = await reader.run(reader.hub.todays_list, day, k, reader.grant.scope())
-    zh, en = BOUND_UNKNOWN
-    return TodaysList(day=day, visits=[_visit(line) for line in lines], bound=Words(zh=zh, en=en))
+    found = await reader.run(reader.hub.lists.todays, day, k, reader.grant.scope())
+    zh, en = found.words
+    return TodaysList(
+        day=day,
+        visits=[_visit(line) for line in found.lines],
+        bound=Words(zh=zh, en=en),
+        ranking=found.ranking,
+        published_at=found.published_at,
+        sha256=found.sha256 or None,
+    )
 
 
 def _visit(line: ListLine) -> Visit:
@@ -79,6 +93,8 @@ def _visit(line: ListLine) -> Visit:
         division=line.division,
         industry=line.industry,
         priority=line.priority,
+        probability=line.probability,
+        at_most_wasted=line.at_most_wasted,
         warnings=[
             ListedWarning(
                 finding_id=w["finding"],

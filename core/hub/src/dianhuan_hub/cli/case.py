@@ -17,7 +17,7 @@ Note = Annotated[str, typer.Option(help="说明 · note")]
 
 @app.command(help="一个案件的全部 · all about a case")
 def show(case: Case, as_json: Json = False) -> None:
-    from dianhuan_hub.screening import evidence_of
+    from dianhuan_hub.ranking import evidence_of
 
     with opened() as hub:
         file = hub.cases.open(case, actor(), "case work")

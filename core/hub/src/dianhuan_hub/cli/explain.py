@@ -20,7 +20,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Why an enterprise is on the list: evidence, counter-evidence, gates, and its load drawn."""
-    from dianhuan_hub.screening import evidence_of
+    from dianhuan_hub.ranking import evidence_of
 
     with opened() as hub:
         file = hub.cases.open(case, actor(), "case work")

@@ -22,7 +22,7 @@ _LIST = {
     "case": "案件 case",
     "name": "企业 enterprise",
     "division": "区划 district",
-    "priority": "优先级 priority",
+    "probability": "把握 chance",
     "models": "模型 models",
     "reason": "证据 evidence",
     "counter": "反证 counter-evidence",
@@ -49,20 +49,33 @@ def todays(
     day: Day = None,
     k: Annotated[int | None, typer.Option("-k", min=1, help="核查户数 · visits that can be made")] = None,
     division: Annotated[list[str] | None, typer.Option(help="区划前缀 · prefixes of districts")] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="固定当日清单并记录摘要 · fix the list before anybody goes out")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="按留存版本重算已发布清单 · make a published list again and compare")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Today's list: ranked cases with evidence, counter-evidence and what was ruled out."""
-    from dianhuan_hub.screening import BOUND_UNKNOWN
-
     with opened() as hub:
         chosen = day_or_newest(hub, day)
-        lines = [line.as_dict() for line in hub.todays_list(chosen, k, tuple(division) if division else None)]
+        if check:
+            wrong = hub.lists.check(chosen)
+            emit({"day": chosen.isoformat(), "same": not wrong, "differs": wrong}, as_json=as_json)
+            raise typer.Exit(1 if wrong else 0)
+        if publish:
+            hub.lists.publish(chosen)
+        found = hub.lists.todays(chosen, k, tuple(division) if division else None)
+        lines = [line.as_dict() for line in found.lines]
         hub.cases.seen(actor(), "case work", f"list {chosen}", [str(line["case"]) for line in lines])
     if as_json:
-        emit(({**line, "bound": None} for line in lines), as_json=True)
+        emit(({**line, "list": found.as_dict()} for line in lines), as_json=True)
         return
     emit([_shown(line) for line in lines], as_json=False, columns=_LIST, title=f"{chosen} 今日清单 today's list")
-    print(f"{len(lines)} 户 visits · {BOUND_UNKNOWN[0]} · {BOUND_UNKNOWN[1]}")
+    print(f"{len(lines)} 户 visits · {found.words.zh} · {found.words.en}")
+    if found.published_at is not None:
+        print(f"已发布 published {found.published_at:%Y-%m-%d %H:%M} UTC · {found.fusion} · SHA-256 {found.sha256}")
 
 
 def _shown(line: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +83,7 @@ def _shown(line: dict[str, Any]) -> dict[str, Any]:
     return {
         **line,
         "case": line["case"] + (" (随机 random)" if line["arm"] == "random" else ""),
-        "priority": f"{line['priority']:.2f}",
+        "probability": f"{line['probability']:.2f}",
         "models": ", ".join(w["model"] for w in line["warnings"]),
         "reason": ";".join(t["zh"] for t in first["reasons"]) if first else "",
         "counter": ";".join(t["zh"] for t in first["counter"]) if first else "",

@@ -12,7 +12,16 @@ from pydantic import BaseModel
 from dianhuan_hub.kernel._explain import validated
 from dianhuan_hub.kernel.config import HubConfig
 from dianhuan_hub.kernel.guard import Guard
-from dianhuan_sdk import ConfigError, DianhuanError, GridAdapterSpec, Manifest, ModelSpec, PluginError, ServiceSpec
+from dianhuan_sdk import (
+    ConfigError,
+    DianhuanError,
+    FusionSpec,
+    GridAdapterSpec,
+    Manifest,
+    ModelSpec,
+    PluginError,
+    ServiceSpec,
+)
 
 State = Literal["LOADED", "REFUSED", "FAILED", "DISABLED"]
 D = TypeVar("D")
@@ -133,6 +142,10 @@ class PluginRegistry:
     def models(self) -> dict[str, Registered[ModelSpec]]:
         """The models of loaded plugins by id, each with its parameters."""
         return self.registered("dianhuan_models")
+
+    def fusions(self) -> dict[str, Registered[FusionSpec]]:
+        """Ways of fusing findings by id, each with its parameters."""
+        return self.registered("dianhuan_fusions")
 
     def services(self) -> dict[str, Registered[ServiceSpec]]:
         """The services of loaded plugins by plugin; a plugin has one at most."""

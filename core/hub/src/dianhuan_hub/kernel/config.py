@@ -73,6 +73,10 @@ class Screening(_Section):
         default="", pattern=r"^(|([01]\d|2[0-3]):[0-5]\d)$", description="local time of the night under serve, HH:MM"
     )
     random_share: float = Field(default=0.1, ge=0, le=0.5, description="share of the list drawn at random, 0 … 0.5")
+    half_life_days: float = Field(default=14, gt=0, description="days after which the evidence of a case is worth half")
+    visit_hours: float = Field(default=2, gt=0, description="hours of a team on site")
+    travel_hours: float = Field(default=1, ge=0, description="hours to the first visit in a district")
+    next_hours: float = Field(default=0.3, ge=0, description="hours to each further visit in the same district")
 
 
 class Source(_Section):

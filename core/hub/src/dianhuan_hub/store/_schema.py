@@ -57,6 +57,18 @@ CREATE TABLE plugin_state (
 """
 
 
+_LISTS = """
+CREATE TABLE ranking (
+    version VARCHAR PRIMARY KEY, made_at TIMESTAMPTZ NOT NULL, fusion VARCHAR NOT NULL, columns VARCHAR NOT NULL,
+    state BLOB NOT NULL, visits INTEGER NOT NULL, trial VARCHAR NOT NULL);
+CREATE TABLE list_day (
+    day DATE PRIMARY KEY, published_at TIMESTAMPTZ NOT NULL, ranking VARCHAR NOT NULL, sha256 VARCHAR NOT NULL);
+CREATE TABLE listed (
+    day DATE NOT NULL, place INTEGER NOT NULL, arm VARCHAR NOT NULL, case_id VARCHAR NOT NULL,
+    entity_id VARCHAR NOT NULL, propensity DOUBLE NOT NULL, probability DOUBLE NOT NULL, scores VARCHAR NOT NULL);
+"""
+
+
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new file, or bring an older file up to date."""
     fresh = not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
@@ -64,6 +76,7 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(_OWN)
         for name in (*REGISTERS, *RESULT_TABLES):
             con.execute(contract_ddl(TABLES[name]))
+        con.execute(_LISTS)
         con.execute(f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
         renew_features(con)
 
