@@ -306,11 +306,15 @@ class Subscriber:
             told = [
                 Delivery(w.origin, None, "", "no address, neither in the settings nor in the trust data") for w in wants
             ]
-            async with self.client() as client:
-                for place in places:
-                    told = await pull(self._source(client, place, wants), wants)
-                    if any(delivery.submission is not None for delivery in told):
-                        break
+            try:
+                async with self.client() as client:
+                    for place in places:
+                        told = await pull(self._source(client, place, wants), wants)
+                        if any(delivery.submission is not None for delivery in told):
+                            break
+            except Exception as error:  # whatever one peer brings about, the others of the round go on
+                self.context.log.exception("federation: %s", places)
+                told = [Delivery(w.origin, None, "", f"{type(error).__name__}: {error}"[:300]) for w in wants]
             return told
 
         return ask
