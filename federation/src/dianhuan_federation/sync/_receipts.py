@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dianhuan_federation.core import Signer, canonical, seal
-from dianhuan_federation.replica import FEDERATED_RECEIPT, Merged
+from dianhuan_federation.replica import FEDERATED_RECEIPT, FEDERATED_STATEMENT, Merged
 from dianhuan_sdk import Batch, SourceRef, StoragePort
 
 RECEIPT_TYPE = "application/vnd.dianhuan.receipt+json"
@@ -20,35 +20,42 @@ FOLDER = "receipts"
 
 
 def write_receipts(
-    folder: Path, merged: Iterable[Merged], reader: str, signer: Signer, now: int
+    storage: StoragePort, folder: Path, merged: Iterable[Merged], reader: str, signer: Signer, now: int
 ) -> list[dict[str, Any]]:
-    """Sign a receipt for each log that grew.
+    """Sign a receipt for each log of which the present size is not acknowledged yet, also after a crash.
 
     Args:
+        storage: the hub's storage.
         folder: the federation folder; receipts go to `receipts/<SHA-256>.json`.
-        merged: what was merged.
+        merged: what was merged, or looked at.
         reader: hub id of this hub.
         signer: its transport key.
         now: POSIX seconds.
 
     Returns:
-        Rows of `federated_receipt`, state `kept`.
+        New rows of `federated_receipt`, state `kept`.
     """
     at = datetime.fromtimestamp(now, UTC)
+    heads = {m.origin: m for m in merged if m.size}
+    equals = {"origin": sorted(heads)}
+    given: dict[str, int] = {}
+    known = storage.read(FEDERATED_RECEIPT.name, columns=["origin", "size"], equals=equals) if heads else None
+    for row in known.read_all().to_pylist() if known else ():
+        given[row["origin"]] = max(row["size"], given.get(row["origin"], 0))
     rows = []
-    for item in merged:
-        if item.size <= item.before:
+    for origin, item in sorted(heads.items()):
+        before = given.get(origin, 0)
+        if item.size <= before:
             continue
-        hub = item.origin.split("/")[-2]
         said: Mapping[str, object] = {
             "kind": RECEIPT_KIND,
-            "origin": item.origin,
+            "origin": origin,
             "size": item.size,
             "root": item.root,
-            "before": item.before,
+            "before": before,
             "reader": reader,
-            "rows": item.rows,
-            "statements": sum(item.statements.values()),
+            "rows": _rows(storage, origin, before, item.size),
+            "statements": item.size - before,
             "received_at": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         data = seal(RECEIPT_TYPE, canonical(dict(said)), [signer])
@@ -57,16 +64,12 @@ def write_receipts(
         aside = folder / FOLDER / f".{digest}.new"
         aside.write_bytes(data)
         aside.replace(folder / FOLDER / f"{digest}.json")
+        hub = origin.split("/")[-2]
         rows.append(
             {
-                "origin": item.origin,
-                "size": item.size,
+                **{k: said[k] for k in ("origin", "size", "root", "reader", "rows", "statements")},
                 "hub": hub,
                 "province": hub[:2],
-                "reader": reader,
-                "root": item.root,
-                "statements": said["statements"],
-                "rows": item.rows,
                 "received_at": at,
                 "via": item.via,
                 "digest": digest,
@@ -74,6 +77,13 @@ def write_receipts(
             }
         )
     return rows
+
+
+def _rows(storage: StoragePort, origin: str, before: int, size: int) -> int:
+    """Rows of the accepted statements in a range of a log."""
+    equals = {"origin": origin, "state": "ACCEPTED", "index": list(range(before, size))}
+    counts = storage.read(FEDERATED_STATEMENT.name, columns=["rows"], equals=equals).read_all().column("rows")
+    return sum(count for count in counts.to_pylist() if count)
 
 
 def store_receipts(storage: StoragePort, rows: list[dict[str, Any]]) -> None:

@@ -372,9 +372,8 @@ class Subscriber:
     def _acknowledge(self, merged: Sequence[Merged], plan: Mapping[Places, Sequence[Want]]) -> None:
         if self._signer is None or not self.reader:
             return
-        rows = write_receipts(
-            self.folder, [m for m in merged if m.via != "replay"], self.reader, self._signer, self.now
-        )
+        taken = [m for m in merged if m.via != "replay"]
+        rows = write_receipts(self.context.storage, self.folder, taken, self.reader, self._signer, self.now)
         if not rows:
             return
         places = {want.origin: several[0] for several, wants in plan.items() if several for want in wants}
