@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,18 @@ from dianhuan_federation.core import (
     nodes_of,
     note_key,
     open_envelope,
+    pae,
     parse,
     parse_checkpoint,
     row_root,
     seal,
     sign_note,
+    tiles_of,
     tree_root,
 )
 from dianhuan_sdk import InputError
 
+import conformance_sm2  # isort: skip
 from conformance_world import b64, signer, warning_row  # isort: skip
 
 HERE = Path(__file__).parent
@@ -62,6 +66,20 @@ def canonical_cases() -> Iterator[dict[str, Any]]:
         "lone surrogate": '"\\ud800"',
         "byte order mark": "\ufeff1",
         "deep": "[" * 18 + "]" * 18,
+        "RFC 8785 section 3.2.3": json.dumps(
+            {
+                "\u20ac": "Euro Sign",
+                "\r": "Carriage Return",
+                "\ufb33": "Hebrew Letter Dalet With Dagesh",
+                "1": "One",
+                "\U0001f600": "Emoji: Grinning Face",
+                "\x80": "Control",
+                "\xf6": "Latin Small Letter O With Diaeresis",
+            }
+        ),
+        "RFC 8785 section 3.2.2, texts": '{"string":"\\u20ac$\\u000F\\u000aA\\u0027\\u0042\\u0022\\u005c\\\\\\"\\/"}',
+        "RFC 8785 section 3.2.2, numbers": '{"numbers":[333333333.33333329,1E30,4.50,2e-3]}',
+        "RFC 8785 section 3.2.2, literals": '{"literals":[null,true,false]}',
     }
     for name, text in texts.items():
         data = text.encode()
@@ -117,6 +135,82 @@ def dsse_cases() -> Iterator[dict[str, Any]]:
         yield {"name": name, "envelope": b64(data), "public": b64(key.raw), "verifies": verifies}
 
 
+def pae_cases() -> Iterator[dict[str, Any]]:
+    """What is signed; the first is the example of the DSSE specification."""
+    for payload_type, payload in (
+        ("http://example.com/HelloWorld", b"hello world"),
+        ("application/vnd.in-toto+json", b""),
+        ("类型", bytes(range(256))),
+    ):
+        yield {"payload_type": payload_type, "payload": b64(payload), "pae": b64(pae(payload_type, payload))}
+
+
+def sm2_cases() -> Iterator[dict[str, Any]]:
+    """Keys, messages and signatures of SM2 with SM3."""
+    for case in conformance_sm2.cases():
+        yield {name: b64(value) if isinstance(value, bytes) else value for name, value in case.items()}
+
+
+RFC_9421_KEY = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs="
+RFC_9421_SIGNATURE = "wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw=="
+
+
+def http_cases() -> Iterator[dict[str, Any]]:
+    """Signed requests: the Ed25519 example of RFC 9421 B.2.6, and one in the form that hubs use."""
+    example = {
+        "method": "POST",
+        "url": "https://example.com/foo?param=Value&Pet=dog",
+        "headers": {
+            "Host": "example.com",
+            "Date": "Tue, 20 Apr 2021 02:07:55 GMT",
+            "Content-Type": "application/json",
+            "Content-Length": "18",
+            "Signature-Input": 'sig-b26=("date" "@method" "@path" "@authority" "content-type" "content-length")'
+            ';created=1618884473;keyid="test-key-ed25519"',
+            "Signature": f"sig-b26=:{RFC_9421_SIGNATURE}:",
+        },
+        "keyid": "test-key-ed25519",
+        "public": RFC_9421_KEY,
+    }
+    yield {"name": "RFC 9421 B.2.6", **example, "verifies": True}
+    yield {"name": "RFC 9421 B.2.6, another method", **example, "method": "PUT", "verifies": False}
+    changed = {**example["headers"], "Content-Length": "19"}  # type: ignore[dict-item]
+    yield {"name": "RFC 9421 B.2.6, another length", **example, "headers": changed, "verifies": False}
+    key = signer("transport-440100")
+    digest = f"sha-256=:{b64(sha256(b'').digest())}:"
+    keyid = key_id(key.public)
+    parameters = (
+        '("@method" "@authority" "@target-uri" "content-digest");created=1800000000;expires=1800000300'
+        f';nonce="{b64(bytes(16))}";keyid="{keyid}";tag="dianhuan-fed-1"'
+    )
+    url = "https://hub-430200.example/federation/pack?from=0&to=2"
+    base = "\n".join(
+        [
+            '"@method": GET',
+            '"@authority": hub-430200.example',
+            f'"@target-uri": {url}',
+            f'"content-digest": {digest}',
+            f'"@signature-params": {parameters}',
+        ]
+    )
+    ours = {
+        "method": "GET",
+        "url": url,
+        "headers": {
+            "Host": "hub-430200.example",
+            "Content-Digest": digest,
+            "Signature-Input": f"hub={parameters}",
+            "Signature": f"hub=:{b64(key.sign(base.encode()))}:",
+        },
+        "keyid": keyid,
+        "public": b64(key.public.raw),
+    }
+    yield {"name": "a pull between hubs", **ours, "verifies": True}
+    yield {"name": "a pull, another range", **ours, "url": url.replace("to=2", "to=9"), "verifies": False}
+    stranger = b64(signer("stranger").public.raw)
+    yield {"name": "a pull, another key", **ours, "public": stranger, "verifies": False}
+
+
 def row_cases() -> Iterator[dict[str, Any]]:
     """Payloads of the warning schema."""
     rows = [warning_row(number, score="0.9312") for number in (1, 2)]
@@ -145,6 +239,21 @@ def row_cases() -> Iterator[dict[str, Any]]:
         except InputError:
             accepted = False
         yield {"name": name, "payload": b64(payload), "rows": count, "row_root": root.hex(), "accepted": accepted}
+
+
+def tiles() -> dict[str, Any]:
+    """SHA-256 of every tile of trees over `entry 0`, `entry 1`, …, by path."""
+    leaves = [leaf_hash(f"entry {i}".encode()) for i in range(65_537)]
+    trees = {}
+    for size in (1, 255, 256, 257, 600, 65_537):
+        nodes = nodes_of(leaves[:size])
+        trees[str(size)] = {
+            tile.path: sha256(
+                b"".join(nodes(8 * (tile.level or 0), tile.index * 256 + i) for i in range(tile.width))
+            ).hexdigest()
+            for tile in tiles_of(size)
+        }
+    return {"trees": trees}
 
 
 def merkle() -> dict[str, Any]:
@@ -183,11 +292,14 @@ def notes() -> dict[str, Any]:
     by_witness = cosign(text, witness.name, signer("w43"), 1_800_000_000)
     late = type(by_witness)(witness.name, by_witness.key_id, bytes(8) + by_witness.signature[8:])
     stranger = sign_note(text, "stranger", signer("stranger"))
+    national = sign_note(text, origin, conformance_sm2.FixedSigner.named("log"))
     extended = text + b"extension\n"
     contents = {
         "plain": format_note(text, [by_log]),
         "cosigned": format_note(text, [by_log, by_witness]),
         "a stranger's signature too": format_note(text, [stranger, by_log]),
+        "an SM2 line of named type too": format_note(text, [national, by_log]),
+        "an SM2 line of named type only": format_note(text, [national]),
         "a stranger's signature only": format_note(text, [stranger]),
         "another time": format_note(text, [by_log, late]),
         "another size": format_note(text.replace(b"\n3\n", b"\n4\n"), [by_log]),
@@ -217,7 +329,13 @@ def vectors() -> dict[str, dict[str, Any]]:
     return {
         "canonical.json": {"cases": list(canonical_cases())},
         "keys.json": {"cases": list(key_cases())},
-        "dsse.json": {"cases": list(dsse_cases())},
+        "dsse.json": {"pae": list(pae_cases()), "cases": list(dsse_cases())},
+        "sm2.json": {
+            "sm3": [{"input": b64(case["input"]), "sm3": case["sm3"]} for case in conformance_sm2.digests()],
+            "cases": list(sm2_cases()),
+        },
+        "http.json": {"cases": list(http_cases())},
+        "tiles.json": tiles(),
         "rows.json": {"schema": schema, "cases": list(row_cases())},
         "merkle.json": merkle(),
         "notes.json": notes(),

@@ -41,7 +41,13 @@ def world() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def generator(world: ModuleType) -> ModuleType:
+def sm2_letter() -> ModuleType:
+    """SM2 by the letter of its standard."""
+    return load("conformance_sm2")
+
+
+@pytest.fixture(scope="session")
+def generator(world: ModuleType, sm2_letter: ModuleType) -> ModuleType:
     """The script that writes the vectors."""
     return load("conformance_generate")
 

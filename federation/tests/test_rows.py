@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -18,9 +19,11 @@ from dianhuan_federation.core import (
     RowSchema,
     decode_rows,
     encode_rows,
+    leaf_hash,
     prove_absence,
     prove_row,
     row_root,
+    tree_root,
 )
 from dianhuan_sdk import ConfigError, InputError
 
@@ -121,6 +124,11 @@ HOSTILE_CHANGES: dict[str, dict[str, Any]] = {
     "delete": {"enterprise_name": "plant\x7f"},
     "a C1 control": {"enterprise_name": "plant\x9b31m"},
     "a backslash before a tab": {"enterprise_name": "a\\\tb"},
+    "two scores in one text": {"score": "0.1000\n0.2000"},
+    "two divisions in one text": {"division": "430200\n430201"},
+    "two ids in one text": {"record_id": "w-000002\nw-000003"},
+    "a score of minus zero": {"score": "-0.0000"},
+    "a score below nought": {"score": "-0.0001"},
     "a name too long": {"enterprise_name": "厂" * 121},
     "a list": {"enterprise_name": ["厂"]},
 }
@@ -191,6 +199,27 @@ def test_hostile_injection_texts_stay_plain_data(warning_row: Row) -> None:
     batch = encode_rows(WARNING_ROWS, [warning_row(i, enterprise_name=name) for i, name in enumerate(names)])
     rows = decode_rows(WARNING_ROWS, batch.payload, count=len(names), root=batch.root)
     assert [row.enterprise_name for row in rows] == names  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pattern", ["[^x]{1,20}", r"\w+\s?\w*", "(?s).+", "a|b", "a.?b?", "[\t-~]+", "a$|b"])
+def test_forms_of_any_kind_are_asked_value_by_value(pattern: str) -> None:
+    """Many values are matched at once where that cannot change an answer."""
+    schema = RowSchema("form", "1.0", (Column("name", "text", pattern=pattern, nullable=True),))
+    for values in (["a", "b"], ["a", None, "b"], ["a", "a?"], ["x", "a"], ["", "a"], ["a", "ab", "é"], ["b", "a b"]):
+        rows = [{"record_id": f"r{i}", "name": value} for i, value in enumerate(values)]
+        fits = all(value is None or re.fullmatch(pattern, value) for value in values)
+        try:
+            encode_rows(schema, rows)
+        except InputError:
+            assert not fits, values
+        else:
+            assert fits, values
+
+
+@pytest.mark.parametrize("count", [255, 256, 257, 1023, 1024, 1025, 3000])
+def test_the_row_root_is_that_of_one_tree(count: int) -> None:
+    lines = [b"%d" % i for i in range(count)]
+    assert row_root(b"".join(line + b"\n" for line in lines)) == tree_root([leaf_hash(line) for line in lines])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])

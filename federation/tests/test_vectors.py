@@ -23,7 +23,9 @@ ACCEPTED: dict[str, tuple[str, set[str]]] = {
     "keys.json": ("accepted", {"ordinary"}),
     "dsse.json": ("verifies", {"two signatures", "unknown fields"}),
     "rows.json": ("accepted", {"two rows", "no rows"}),
-    "notes.json": ("verifies", {"plain", "cosigned", "a stranger's signature too"}),
+    "notes.json": ("verifies", {"plain", "cosigned", "a stranger's signature too", "an SM2 line of named type too"}),
+    "sm2.json": ("verifies", {"example of GB/T 32918.5 A.2"}),
+    "http.json": ("verifies", {"RFC 9421 B.2.6", "a pull between hubs"}),
 }
 
 

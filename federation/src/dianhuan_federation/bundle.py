@@ -24,6 +24,7 @@ from dianhuan_federation.core import (
     Signer,
     Step,
     Submission,
+    Suites,
     Trust,
     Verdict,
     Verifier,
@@ -40,6 +41,7 @@ from dianhuan_federation.core import (
     tiles_of,
     write_header,
 )
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import InputError
 
 MANIFEST = "bundle.json"
@@ -283,6 +285,7 @@ class BundleReader:
         seen: versions of the trust metadata accepted last.
         denied: hub ids, origins and key ids never to be trusted.
         caps: limits of the container.
+        suites: signature suites by which hub keys are loaded.
     """
 
     bootstrap: bytes
@@ -292,6 +295,7 @@ class BundleReader:
     seen: Mapping[str, int] = field(default_factory=dict)
     denied: Sequence[str] = ()
     caps: ContainerCaps = field(default_factory=ContainerCaps)
+    suites: Suites = field(default_factory=known_suites)
 
     def verify(self, path: Path, states: Mapping[str, LogState] | None = None) -> BundleReport:
         """V0 to V10 over everything in the bundle; never raises on what a stranger wrote into it.
@@ -324,7 +328,9 @@ class BundleReader:
         exporter = _check_manifest(files)
         metadata = _Below(files, "trust/")
         try:
-            trust = load_trust(self.bootstrap, metadata, self.now, seen=self.seen, denied=self.denied)
+            trust = load_trust(
+                self.bootstrap, metadata, self.now, seen=self.seen, denied=self.denied, suites=self.suites
+            )
         except Refused:
             if known is None:
                 raise

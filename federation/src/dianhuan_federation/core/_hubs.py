@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dianhuan_federation.core._json import parse
-from dianhuan_federation.core._notes import ED25519, NoteKey, decode64, note_key
+from dianhuan_federation.core._notes import NoteKey, decode64, log_note_key
 from dianhuan_federation.core._policy import parse_policy
 from dianhuan_federation.core._suites import PublicKey, Suites, key_id
 from dianhuan_sdk import ConfigError, InputError
@@ -96,7 +96,7 @@ class Hub:
 
     def log_keys(self, origin: str) -> list[tuple[NoteKey, HubKey]]:
         """The log keys as verifier keys of that origin."""
-        return [(note_key(origin, ED25519, k.key), k) for k in self.keys if k.role == "log"]
+        return [(log_note_key(origin, k.key), k) for k in self.keys if k.role == "log"]
 
 
 def read_hub(path: str, data: bytes, suites: Suites) -> Hub:

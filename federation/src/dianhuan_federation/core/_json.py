@@ -39,7 +39,9 @@ def _ordered(value: object, depth: int) -> object:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise InputError("an object key that is no text")
-        keys: list[str] = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+        # Code points and UTF-16 units differ in order only beyond ASCII.
+        plain = all(map(str.isascii, value))
+        keys: list[str] = sorted(value, key=None if plain else lambda key: key.encode("utf-16-be", "surrogatepass"))
         return {key: _ordered(value[key], depth + 1) for key in keys}
     if isinstance(value, (list, tuple)):
         return [_ordered(item, depth + 1) for item in value]
@@ -67,7 +69,9 @@ def parse(data: bytes) -> Any:
         raise InputError(f"nested deeper than {MAX_DEPTH}") from None
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error}") from None
-    canonical(value)
+    # The hooks have judged numbers and keys; what is left can only stand in a text with escapes or many brackets.
+    if b"\\u" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        canonical(value)
     return value
 
 
@@ -85,6 +89,6 @@ def _no_float(text: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 17 or text == "-0":
+    if len(text) > 17 or text == "-0" or abs(value := int(text)) > MAX_INTEGER:
         raise InputError(f"integer {text[:40]}", expected="within ±(2^53-1) and no negative zero")
-    return int(text)
+    return value

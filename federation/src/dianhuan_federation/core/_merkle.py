@@ -32,10 +32,10 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
         return EMPTY_ROOT
     level = list(leaves)
     while len(level) > 1:
-        paired = [sha256(b"\1" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
+        risen = level[-1:] if len(level) % 2 else []
+        # zip of an iterator with itself gives pairs.
+        halves = iter(level)
+        level = [sha256(b"\1" + left + right).digest() for left, right in zip(halves, halves, strict=False)] + risen
     return level[0]
 
 

@@ -9,12 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from dianhuan_federation.core._suites import Ed25519, PublicKey, Signer
+from dianhuan_federation.core._suites import PublicKey, Signer, Suites
 from dianhuan_sdk import InputError
 
 ED25519 = 1
 COSIGNATURE = 4
-"""Signature type bytes: a plain Ed25519 signature, and a timestamped Ed25519 cosignature."""
+NAMED = 255
+"""Signature type bytes: a plain Ed25519 signature, a timestamped Ed25519 cosignature, and a signature of a type that
+has no byte of its own and is named by a long identifier."""
+
+_LONG_ID = "urn:dianhuan:federation:suite:{}\n"
 
 MAX_NOTE = 64 * 1024
 MAX_SIGNATURES = 96
@@ -50,13 +54,17 @@ class NoteKey:
     @property
     def key_id(self) -> bytes:
         """The four-byte id: a hint, no hash to rely on."""
-        return sha256(self.name.encode() + b"\n" + bytes([self.algorithm]) + self.key.raw).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self._material).digest()[:4]
 
     @property
     def vkey(self) -> str:
         """`name+id+key` as in policy files."""
-        material = base64.b64encode(bytes([self.algorithm]) + self.key.raw).decode()
-        return f"{self.name}+{self.key_id.hex()}+{material}"
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self._material).decode()}"
+
+    @property
+    def _material(self) -> bytes:
+        long_id = _LONG_ID.format(self.key.suite).encode() if self.algorithm == NAMED else b""
+        return bytes([self.algorithm]) + long_id + self.key.raw
 
     def of(self, note: Note) -> list[NoteSignature]:
         """The note's signature lines with this key's name and id, good or bad."""
@@ -87,8 +95,12 @@ class Note:
         return bool(lines)
 
 
-def parse_vkey(text: str) -> NoteKey:
-    """Read a verifier key; Ed25519 of types 0x01 and 0x04.
+def parse_vkey(text: str, suites: Suites | None = None) -> NoteKey:
+    """Read a verifier key: Ed25519 of types 0x01 and 0x04, or of type 0xff with the long identifier of a suite.
+
+    Args:
+        text: `<name>+<id>+<base64>`.
+        suites: the suites known beside Ed25519.
 
     Raises:
         InputError: malformed, of another type, the id does not fit, or the key must not be trusted.
@@ -96,20 +108,35 @@ def parse_vkey(text: str) -> NoteKey:
     parts = text.split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]) or not re.fullmatch("[0-9a-f]{8}", parts[1]):
         raise InputError(f"verifier key {text[:80]!r}", expected="<name>+<8 hex digits>+<base64>")
-    material = decode64(parts[2])
-    if not material or material[0] not in (ED25519, COSIGNATURE):
-        raise InputError(f"verifier key of {parts[0]} is of an unknown type", expected="type 1 or 4 (Ed25519)")
-    key = NoteKey(parts[0], material[0], Ed25519().load(material[1:]))
+    material, suites = decode64(parts[2]), suites or Suites()
+    algorithm, suite, raw = material[:1], "ed25519", material[1:]
+    if algorithm == bytes([NAMED]):
+        suite = next((name for name in suites.names if raw.startswith(_LONG_ID.format(name).encode())), "")
+        raw = raw[len(_LONG_ID.format(suite)) :]
+    if not suite or algorithm not in (bytes([ED25519]), bytes([COSIGNATURE]), bytes([NAMED])):
+        raise InputError(f"verifier key of {parts[0]} is of an unknown type", expected="type 1 or 4, or a known suite")
+    key = note_key(parts[0], algorithm[0], suites.load(suite, raw))
     if key.key_id.hex() != parts[1]:
         raise InputError(f"verifier key of {parts[0]}: id {parts[1]}", expected=f"{key.key_id.hex()}, as the key gives")
     return key
 
 
 def note_key(name: str, algorithm: int, key: PublicKey) -> NoteKey:
-    """A verifier key made from its parts; `InputError` for a name that notes cannot carry."""
+    """A verifier key made from its parts.
+
+    Raises:
+        InputError: a name that notes cannot carry, or a type of another suite.
+    """
     if not _NAME.fullmatch(name):
         raise InputError(f"key name {name[:80]!r}", expected="no spaces, no plus, not empty")
+    if (algorithm == NAMED) == (key.suite == "ed25519"):
+        raise InputError(f"a {key.suite} key of type {algorithm}", expected="255 for all suites but ed25519")
     return NoteKey(name, algorithm, key)
+
+
+def log_note_key(name: str, key: PublicKey) -> NoteKey:
+    """The verifier key of a plain signature under that name: type 0x01, or 0xff for suites without a type byte."""
+    return note_key(name, ED25519 if key.suite == "ed25519" else NAMED, key)
 
 
 def parse_note(data: bytes) -> Note:
@@ -150,8 +177,8 @@ def format_note(text: bytes, signatures: Iterable[NoteSignature]) -> bytes:
 
 
 def sign_note(text: bytes, name: str, signer: Signer) -> NoteSignature:
-    """A plain signature line over a note text (type 0x01)."""
-    key = note_key(name, ED25519, signer.public)
+    """A plain signature line over a note text, of the type that `log_note_key` says."""
+    key = log_note_key(name, signer.public)
     return NoteSignature(name, key.key_id, signer.sign(text))
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
+from io import BytesIO
+from itertools import islice
 from operator import attrgetter, lt
 from typing import Any
 
@@ -21,16 +24,16 @@ from dianhuan_federation.core._merkle import (
     nodes_of,
     tree_root,
 )
-from dianhuan_federation.core._schema import RECORD_ID, RowSchema
+from dianhuan_federation.core._schema import RECORD_ID, Column, RowSchema
 from dianhuan_sdk import InputError
+
+_GROUP = 1024
+"""Rows looked at together: a power of two, so that each group but the last is a complete subtree."""
 
 _record_id = attrgetter(RECORD_ID)
 
 # Controls cannot be typed into a report by accident, and marks that turn the writing direction can forge a name.
-_UNWANTED = re.compile("[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-_UNWANTED_BYTES = (b"\x7f", b"\xc2", b"\xd8", b"\xe2", b"\xef")
-"""First bytes of theirs in UTF-8: the slow search runs only where one of these is found."""
-_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[bfnrtu]")
+_UNWANTED = re.compile("[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,21 @@ def lines_of(payload: bytes) -> list[bytes]:
 
 def row_root(payload: bytes) -> bytes:
     """RFC 6962 root over the row lines of a payload."""
-    return tree_root([sha256(b"\0" + line).digest() for line in lines_of(payload)])
+    return tree_root(list(map(_group_root, _groups(payload))))
+
+
+def _groups(payload: bytes) -> Iterator[list[bytes]]:
+    lines = BytesIO(payload[: payload.rfind(b"\n") + 1])
+    while group := list(islice(lines, _GROUP)):
+        yield group
+
+
+def _group_root(group: Iterable[bytes]) -> bytes:
+    return tree_root([sha256(b"\0" + line[:-1]).digest() for line in group])
 
 
 def decode_rows(schema: RowSchema, payload: bytes, *, count: int, root: bytes) -> Sequence[msgspec.Struct]:
-    """Decode a payload strictly and prove that it is the canonical form of exactly these rows.
+    """Prove that a payload is the canonical form of exactly these rows.
 
     Args:
         schema: the schema that the statement names.
@@ -88,47 +101,86 @@ def decode_rows(schema: RowSchema, payload: bytes, *, count: int, root: bytes) -
         root: the row root stated.
 
     Returns:
-        One struct per row, fields as in `schema.all_columns`.
+        One struct per row, fields as in `schema.all_columns`; they are made when first asked for.
 
     Raises:
         InputError: anything but the canonical bytes of ascending, well-typed rows with that count and root.
     """
     if payload and not payload.endswith(b"\n"):
         raise InputError("the last row has no newline", expected="every row ends in a newline")
+    # Rows and hashes of one group stay in the processor's cache; those of a whole payload would not.
+    seen, last, parts = 0, "", []
+    for group in _groups(payload):
+        last = _check_group(schema, b"".join(group), last)
+        parts.append(_group_root(group))
+        seen += len(group)
+    if seen != count:
+        raise InputError(f"{seen} rows", expected=f"the {count} rows stated")
+    if tree_root(parts) != root:
+        raise InputError("the rows do not give the row root stated")
+    return _DecodedRows(schema, payload, count)
+
+
+def _decode(schema: RowSchema, payload: bytes) -> list[Any]:
     try:
-        rows: list[Any] = msgspec.json.Decoder(schema.row_type).decode_lines(payload)
+        return msgspec.json.Decoder(schema.row_type).decode_lines(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"a row does not fit schema {schema.id} {schema.version}: {error}") from None
+
+
+def _check_group(schema: RowSchema, payload: bytes, last: str) -> str:
+    """Check some whole lines; `last` is the record id before them, the answer the last one among them."""
+    rows = _decode(schema, payload)
     if msgspec.json.Encoder().encode_lines(rows) != payload:
         raise InputError("the rows are not in canonical form", expected="RFC 8785 with one row a line")
-    _check_texts(payload)
-    ids = list(map(_record_id, rows))
-    if not all(map(lt, ids, ids[1:])):
+    # In canonical rows whatever is no plain ASCII stands in a text, and control characters are escaped.
+    if b"\\" in payload:
+        _check_texts(schema.texts, rows)
+    elif b"\x7f" in payload or not payload.isascii():
+        _check_texts(schema.free_texts, rows)
+    ids: list[str] = list(map(_record_id, rows))
+    if not (last < ids[0] and all(map(lt, ids, ids[1:]))):
         raise InputError("the record ids are not strictly ascending", expected="each record once, sorted bytewise")
     for column in schema.formed:
         values = list(map(attrgetter(column.name), rows))
         if column.nullable:
             values = [value for value in values if value is not None]
-        # Equal instants of different zones are one element of a set, so instants are looked at one by one.
-        wrong = column.misfit(values if column.kind == "instant" else set(values))
+        wrong = column.misfit(values)
         if wrong is not None:
             raise InputError(f"{column.name} is {wrong}", expected=f"as schema {schema.id} {schema.version} says")
-    if len(rows) != count:
-        raise InputError(f"{len(rows)} rows", expected=f"the {count} rows stated")
-    if row_root(payload) != root:
-        raise InputError("the rows do not give the row root stated")
-    return rows
+    return ids[-1]
 
 
-def _check_texts(payload: bytes) -> None:
-    text = payload.decode("utf-8")
-    found = _ESCAPE.search(text) if b"\\" in payload else None
-    if found is None and any(start in payload for start in _UNWANTED_BYTES):
+class _DecodedRows(Sequence[msgspec.Struct]):
+    """The rows of a verified payload, decoded at the first access: who only verifies need not hold them."""
+
+    def __init__(self, schema: RowSchema, payload: bytes, count: int) -> None:
+        self._schema, self._payload, self._count = schema, payload, count
+
+    @cached_property
+    def _rows(self) -> list[Any]:
+        return _decode(self._schema, self._payload)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def __iter__(self) -> Iterator[msgspec.Struct]:
+        return iter(self._rows)
+
+
+def _check_texts(columns: Iterable[Column], rows: Sequence[msgspec.Struct]) -> None:
+    for column in columns:
+        values = set(map(attrgetter(column.name), rows))
+        values.discard(None)
+        text = " ".join(values)
         found = _UNWANTED.search(text)
-    if found:
-        raise InputError(f"a text holds {found.group()!r}", expected="no control characters or direction marks")
-    if not unicodedata.is_normalized("NFC", text):
-        raise InputError("a text is not in Unicode normal form C")
+        if found:
+            raise InputError(f"a text holds {found.group()!r}", expected="no control characters or direction marks")
+        if not unicodedata.is_normalized("NFC", text):
+            raise InputError("a text is not in Unicode normal form C")
 
 
 @dataclass(frozen=True, slots=True)

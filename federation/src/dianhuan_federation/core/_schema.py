@@ -20,6 +20,10 @@ from dianhuan_sdk import ConfigError
 Kind = Literal["text", "code", "integer", "decimal", "day", "instant", "flag"]
 
 RECORD_ID = "record_id"
+# Classes that are not negated, and outside of them what may match any character or look over the end of a line.
+_CLASS = re.compile(r"\[[^\^\\\[\]][^\\\[\]]*\]")
+_BEYOND = re.compile(r"[.\\\[$^]|\(\?")
+
 RECORD_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 
 
@@ -67,21 +71,39 @@ class Column:
         }
 
     def misfit(self, values: Collection[Any]) -> object | None:
-        """The first of some texts, decimals or instants that breaks the column's form or bounds; None if none does."""
+        """The first of some texts, decimals or instants that breaks the column's form or bounds; None if none does.
+
+        Args:
+            values: texts without line feeds.
+        """
         if self.kind == "instant":
             return next((value for value in values if value.tzinfo is not UTC), None)
-        wrong: str | None = next(filterfalse(re.compile(self._form()).fullmatch, values), None)
-        if wrong is not None or self.kind != "decimal" or (self.low is None and self.high is None):
-            return wrong
+        form = self._form()
+        lines = "\n".join(values) + "\n"
+        if not ((self.plain or self.kind == "decimal") and re.fullmatch(rf"(?>(?:{form})\n)*+", lines)):
+            wrong: str | None = next(filterfalse(re.compile(form).fullmatch, values), None)
+            if wrong is not None:
+                return wrong
+        if self.kind != "decimal" or not values or (self.low is None and self.high is None):
+            return None
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
-        return next((value for value in values if not low <= int(value.replace(".", "")) <= high), None)
+        numbers = list(map(int, lines.replace(".", "").split()))
+        if low <= min(numbers) and max(numbers) <= high:
+            return None
+        return lines.split()[next(i for i, number in enumerate(numbers) if not low <= number <= high)]
+
+    @property
+    def plain(self) -> bool:
+        """Does the form allow printable ASCII only, as far as a glance can tell?"""
+        form = self.pattern
+        return bool(form) and form.isascii() and form.isprintable() and not _BEYOND.search(_CLASS.sub("", form))
 
     def _form(self) -> str:
         if self.kind != "decimal":
             return self.pattern
         point = rf"\.[0-9]{{{self.scale}}}" if self.scale else ""
-        return rf"(?!-0(?:\.0*)?\Z)-?(?:0|[1-9][0-9]{{0,14}}){point}"
+        return rf"(?!-0(?:\.0*)?(?![0-9.]))-?(?:0|[1-9][0-9]{{0,14}}){point}"
 
     def annotation(self) -> Any:
         """The type by which `msgspec` decodes the column strictly."""
@@ -159,6 +181,16 @@ class RowSchema:
             frozen=True,
             gc=False,
         )
+
+    @cached_property
+    def texts(self) -> tuple[Column, ...]:
+        """The columns that arrive as texts of any characters."""
+        return tuple(column for column in self.all_columns if column.kind in ("text", "code", "decimal"))
+
+    @cached_property
+    def free_texts(self) -> tuple[Column, ...]:
+        """Those whose form does not already keep them to printable ASCII."""
+        return tuple(column for column in self.texts if column.kind != "decimal" and not column.plain)
 
     @cached_property
     def formed(self) -> tuple[Column, ...]:

@@ -153,6 +153,7 @@ class Ed25519Signer:
 # Curve arithmetic of RFC 8032 section 5.1, used on public values only.
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
+_ROOT = pow(2, (_P - 1) // 4, _P)
 _Point = tuple[int, int, int, int]
 
 
@@ -161,12 +162,12 @@ def _decompress(raw: bytes) -> _Point:
     sign, y = number >> 255, number & (2**255 - 1)
     if y >= _P:
         raise InputError("a non-canonical Ed25519 key", expected="y below 2^255-19")
+    # Section 5.1.3: x² is u / v, and one power finds both the quotient and its root.
     u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
-    square = u * pow(v, -1, _P) % _P
-    x = pow(square, (_P + 3) // 8, _P)
-    if (x * x - square) % _P:
-        x = x * pow(2, (_P - 1) // 4, _P) % _P
-    if (x * x - square) % _P:
+    x = u * v**3 * pow(u * v**7, (_P - 5) // 8, _P) % _P
+    if (v * x * x + u) % _P == 0:
+        x = x * _ROOT % _P
+    if (v * x * x - u) % _P:
         raise InputError("an Ed25519 key that is no point of the curve")
     if x == 0 and sign:
         raise InputError("a non-canonical Ed25519 key", expected="sign bit 0 where x is 0")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dianhuan_federation.core import Checkpoint, Tile, bundles_of, pack_entries, parse_checkpoint, unpack_entries
 from dianhuan_federation.nodes._errors import NodeError
 from dianhuan_sdk import InputError
+
+_SIZE = re.compile("0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,14 @@ class LogCopy:
         except FileNotFoundError:
             return None
         return parse_checkpoint(note)[0], note
+
+    def stamp(self) -> tuple[int, int]:
+        """Changes whenever another head is published; zeros where nothing is."""
+        try:
+            state = (self.folder / "checkpoint").stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (state.st_ino, state.st_mtime_ns)
 
     def sizes(self) -> list[int]:
         """Sizes of the heads that are kept, ascending."""
@@ -73,7 +84,7 @@ class LogCopy:
             if path == "checkpoint":
                 return (self.folder / path).read_bytes()
             name, _, size = path.partition("/")
-            if name == "checkpoints" and size.isdecimal() and size.isascii() and len(size) < 20:
+            if name == "checkpoints" and _SIZE.fullmatch(size):
                 return self.note(int(size))
             tile = Tile.named(path)
             head = self.head()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
@@ -34,6 +36,9 @@ from dianhuan_sdk import ConfigError, InputError
 
 MAX_EVIDENCE = 16
 """Evidence files kept of one log: one proves it all."""
+
+MAX_STEP = 60
+"""Seconds by which a clock that is set back may be evened out."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS head
@@ -146,7 +151,7 @@ class HeadStore:
         if not is_consistent(size, root, head.size, head.root, proof):
             error = NodeError(422, "proof", f"no consistency of {size} and {head.size}", expected="an RFC 6962 proof")
             raise _against(error, _other_past(size, root, known, head, note, proof))
-        time = max(now, last)
+        time = honest_time(now, last)
         lines = parse_checkpoint(note)[1].signatures
         if head.size == size and known:
             lines = _united(parse_checkpoint(known)[1].signatures, lines)
@@ -185,6 +190,17 @@ class HeadStore:
             return
         if len(list(folder.glob("*.json"))) < MAX_EVIDENCE:
             write_durably(folder / f"{sha256(data).hexdigest()}.json", data)
+
+
+def honest_time(now: int, last: int) -> int:
+    """The time of a cosignature: never before the last one, and never one that the clock does not show.
+
+    Raises:
+        NodeError: 503: the clock stands too far behind what was signed.
+    """
+    if last - now > MAX_STEP:
+        raise NodeError(503, "clock", f"the clock is {last - now} s behind the last cosignature", hint="set the clock")
+    return max(now, last)
 
 
 class Conflict(NodeError):
@@ -275,6 +291,7 @@ def checked_note(
         InputError: no checkpoint.
         NodeError: 404: unknown origin; 403: no log signature, or a wrong one.
     """
+    _refuse_wrong_empty(data)
     head, note = parse_checkpoint(data)
     hub, keys = known_log(trust, head.origin)
     kept: list[NoteSignature] = []
@@ -297,3 +314,10 @@ def _signed(note: Note, key: NoteKey) -> bool:
         return note.signed_by(key)
     except InputError as error:
         raise NodeError(403, "log-signature", error.message, expected="the log's own signature") from None
+
+
+def _refuse_wrong_empty(data: bytes) -> None:
+    """An empty tree with another root than the empty one has a status of its own in the specification."""
+    match = re.match(rb"[^\n]+\n0\n([A-Za-z0-9+/]{43}=)\n\n", data)
+    if match and base64.b64decode(match[1]) != EMPTY_ROOT:
+        raise NodeError(422, "empty-root", "size 0 with another root than the empty one", expected="SHA-256 of nothing")

@@ -42,7 +42,7 @@ from dianhuan_federation.log_store import write_durably, write_tiles
 from dianhuan_federation.nodes._body import Exactly, Limits, chunks, unzipped, whole
 from dianhuan_federation.nodes._errors import NodeError
 from dianhuan_federation.nodes._gate import RequestGate
-from dianhuan_federation.nodes._heads import Conflict, HeadStore, checked_note, known_log
+from dianhuan_federation.nodes._heads import Conflict, HeadStore, checked_note, honest_time, known_log
 from dianhuan_federation.nodes._shelf import Shelf
 from dianhuan_federation.nodes._store import Database
 from dianhuan_federation.nodes._wire import (
@@ -230,7 +230,7 @@ class Mirror:
             write_tiles(folder, size, leaves)
         for bundle in bundles_of(end, size):
             self._cut(folder, origin, bundle, ahead)
-        time = max(int(self.clock()), last)
+        time = honest_time(int(self.clock()), last)
         line = cosign(head.text, self.name, self.signer, time)
         with self.progress.transaction() as database:
             database.execute("UPDATE mirrored SET size = ?, time = ? WHERE origin = ?", (end, time, origin))

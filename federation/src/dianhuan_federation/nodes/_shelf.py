@@ -58,6 +58,7 @@ class Allowed:
 @dataclass(slots=True)
 class _Book:
     size: int = 0
+    stamp: tuple[int, int] = (0, 0)
     policies: dict[str, SharePolicy] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
@@ -123,8 +124,10 @@ class Shelf:
         Returns:
             None where nothing allows it, or nothing here names it.
         """
-        for name in {n.origin for n in self._named.get(digest, ())} or {""}:
-            self.log(name)
+        origins = {named.origin for named in self._named.get(digest, ())}
+        for copy in self._logs():
+            if not origins or copy.origin in origins:
+                self._refresh(copy)
         with self._lock:
             for named in self._named.get(digest, ()):
                 if origin in ("", named.origin):
@@ -160,10 +163,13 @@ class Shelf:
         return named.statement in self._books[named.origin].redacted
 
     def _refresh(self, copy: LogCopy) -> None:
-        head = copy.head()
         with self._lock:
             book = self._books.setdefault(copy.origin, _Book())
-            if head is None or head[0].size <= book.size:
+            stamp = copy.stamp()
+            if stamp == book.stamp:
+                return
+            head = copy.head()
+            if head is None:
                 return
             try:
                 hub = trusted_hub(self._trust(), copy.origin)
@@ -171,7 +177,7 @@ class Shelf:
                 return
             for index, entry in enumerate(copy.entries(book.size, head[0].size), book.size):
                 self._note(book, hub, copy.origin, index, entry)
-            book.size = head[0].size
+            book.size, book.stamp = max(book.size, head[0].size), stamp
 
     def _note(self, book: _Book, hub: Hub, origin: str, index: int, entry: bytes) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dianhuan_federation.policy._compile import Compiled, compile_rows
+from dianhuan_federation.policy._compile import Compiled, cells_of, compile_rows
 from dianhuan_federation.policy._disclosure import Cell, Part, Released, is_safe, protect
 from dianhuan_federation.policy._flatten import NEEDS, flatten, pseudonym
 from dianhuan_federation.policy._gate import BANNED, EgressGate, GateRules, Sent
@@ -37,6 +37,7 @@ __all__ = [
     "Sent",
     "SharingTerms",
     "Source",
+    "cells_of",
     "compile_rows",
     "flatten",
     "is_safe",

@@ -62,6 +62,46 @@ def compile_rows(
     if not terms.valid_from <= now < terms.valid_until:
         raise InputError(f"policy {terms.id} is not in force", expected=f"{terms.valid_from} to {terms.valid_until}")
     source = terms.of
+    kept = _kept(terms, rows, start, end)
+    schema = source.schema_of(terms.schema.id, terms.schema.version)
+    if terms.aggregation is None or terms.disclosure is None:
+        shared = [{KEY: row[KEY], **{name: row[name] for name in terms.fields}} for row in kept]
+        disclosure = Disclosure(rule="none", k=0, p=0, suppressed=0, precision="exact")
+        ids = frozenset(str(row[KEY]) for row in kept)
+        return Compiled(terms, schema, encode_rows(schema, shared), start, end, disclosure, ids)
+    return _tabulate(terms, schema, kept, start, end, earlier, terms.aggregation, terms.disclosure)
+
+
+def cells_of(
+    terms: SharingTerms, rows: Sequence[Mapping[str, object]], start: date, end: date
+) -> list[tuple[Mapping[str, object], Released]]:
+    """Every cell of a statistic as it would be shown, and its parts, before disclosure control: never to be sent.
+
+    For a hub that must know again which parts stand behind the cells it released.
+
+    Args:
+        terms: the policy, which has an aggregation.
+        rows: flat rows of the source.
+        start, end: civil days [start, end).
+
+    Raises:
+        InputError: the policy is about single rows, or a row does not fit the source.
+    """
+    table, rule = terms.aggregation, terms.disclosure
+    if table is None or rule is None:
+        raise InputError(f"policy {terms.id} shares single rows", expected="a policy with an aggregation")
+    precision = "rounded" if rule.round_to > 1 else "exact"
+    lines = _lines(_kept(terms, rows, start, end), table)
+    return [
+        (_row(cell, table, rule.round_to, precision, start, end), dict(cell.parts)) for line in lines for cell in line
+    ]
+
+
+def _kept(
+    terms: SharingTerms, rows: Sequence[Mapping[str, object]], start: date, end: date
+) -> list[Mapping[str, object]]:
+    """The rows of a period that pass the filter; a row of another form is refused."""
+    source = terms.of
     known = {*source.fields, KEY, CONTRIBUTOR}
     kept: list[Mapping[str, object]] = []
     for row in rows:
@@ -72,13 +112,7 @@ def compile_rows(
         inside = start <= date.fromisoformat(str(row[source.day])[:10]) < end
         if inside and all(constraint.holds(row[constraint.left_operand]) for constraint in terms.constraint):
             kept.append(row)
-    schema = source.schema_of(terms.schema.id, terms.schema.version)
-    if terms.aggregation is None or terms.disclosure is None:
-        shared = [{KEY: row[KEY], **{name: row[name] for name in terms.fields}} for row in kept]
-        disclosure = Disclosure(rule="none", k=0, p=0, suppressed=0, precision="exact")
-        ids = frozenset(str(row[KEY]) for row in kept)
-        return Compiled(terms, schema, encode_rows(schema, shared), start, end, disclosure, ids)
-    return _tabulate(terms, schema, kept, start, end, earlier, terms.aggregation, terms.disclosure)
+    return kept
 
 
 def _tabulate(

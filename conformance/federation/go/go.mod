@@ -1,0 +1,3 @@
+module example.invalid/conformance
+
+go 1.19
