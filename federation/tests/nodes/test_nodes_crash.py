@@ -56,7 +56,7 @@ PROCESS = """
     if place == "publish":
         _heads.HeadStore._publish = die
     elif place == "file":
-        _heads.write_durably = die
+        Path.replace = die
     elif place == "sign":
         _heads._united = die
     elif place == "answer":
