@@ -46,7 +46,7 @@ from dianhuan_federation.sync._parquet import ParquetSandbox
 from dianhuan_federation.sync._pull import MAX_NEW, Want, pull
 from dianhuan_federation.sync._receipts import FOLDER as RECEIPTS
 from dianhuan_federation.sync._receipts import store_receipts, write_receipts
-from dianhuan_federation.sync._round import Job, deliveries, new_entries
+from dianhuan_federation.sync._round import AT_ONCE, Job, deliveries, new_entries
 from dianhuan_federation.sync._sources import SECONDS, FolderSource, HttpSource, Source
 from dianhuan_federation.sync._trust import TrustStore
 from dianhuan_sdk import ConfigError, PluginContext, TransientError
@@ -373,18 +373,16 @@ class Subscriber:
         if self._signer is None or not self.reader:
             return
         taken = [m for m in merged if m.via != "replay"]
-        rows = write_receipts(self.context.storage, self.folder, taken, self.reader, self._signer, self.now)
-        if not rows:
-            return
         places = {want.origin: several[0] for several, wants in plan.items() if several for want in wants}
-        sent = asyncio.run(self._send_receipts([(places.get(row["origin"], ""), row["digest"]) for row in rows]))
-        for row in rows:
-            row["state"] = "sent" if row["digest"] in sent else "kept"
+        written = write_receipts(self.context.storage, self.folder, taken, places, self.reader, self._signer, self.now)
+        sent = asyncio.run(self._send_receipts([(place, digest) for place, digest, _ in written])) if written else set()
+        rows = [{**row, "state": "sent"} if digest in sent else row for _, digest, some in written for row in some]
         store_receipts(self.context.storage, rows)
 
     async def _send_receipts(self, receipts: Sequence[tuple[str, str]]) -> set[str]:
         """Offer receipts to the peers that they are about; a peer that takes none loses nothing."""
         sent: set[str] = set()
+        limit = asyncio.Semaphore(AT_ONCE)
         async with self.client() as client:
 
             async def one(place: str, digest: str) -> None:
@@ -392,8 +390,9 @@ class Subscriber:
                 if isinstance(source, HttpSource):
                     data = (self.folder / RECEIPTS / f"{digest}.json").read_bytes()
                     with suppress(TransientError):
-                        if await source.post("receipts", data) == 201:
-                            sent.add(digest)
+                        async with limit:
+                            if await source.post("receipts", data) == 201:
+                                sent.add(digest)
 
             await asyncio.gather(*(one(place, digest) for place, digest in receipts if place))
         return sent
