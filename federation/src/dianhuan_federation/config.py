@@ -45,6 +45,7 @@ class FederationConfig(_Section):
     more_publisher_keys: tuple[SecretRef, ...] = Field(default=(), description="keys of further signature suites")
     transport_key: SecretRef | None = None
     witness_key: SecretRef | None = None
+    mirror_key: SecretRef | None = None
     pseudonym_key: SecretRef | None = Field(default=None, description="key of the pseudonyms; it never leaves the city")
     witnesses: tuple[str, ...] = Field(default=(), description="base addresses of witnesses")
     mirrors: tuple[str, ...] = Field(default=(), description="base addresses of mirrors to push to")

@@ -39,7 +39,17 @@ from dianhuan_federation.suites import Sm2Signer, known_suites
 from dianhuan_sdk import ConfigError, InputError
 
 KeyRole = Literal[
-    "root", "targets", "province", "snapshot", "timestamp", "log", "publisher", "transport", "witness", "mirror"
+    "root",
+    "targets",
+    "province",
+    "snapshot",
+    "timestamp",
+    "log",
+    "publisher",
+    "transport",
+    "witness",
+    "mirror",
+    "access",
 ]
 """The first five sign trust metadata, the others are a hub's. A key has one role for its whole life."""
 

@@ -156,7 +156,7 @@ def member_config(member: Member, repository: TrustRepository, keys: Path, guard
         "root": member.root,
         "witness_policy": member.policy,
     }
-    secret = {f"{role}_key": path for role, path in sorted(member.keys.items()) if role != "mirror"}
+    secret = {f"{role}_key": path for role, path in sorted(member.keys.items())}
     if (keys / PSEUDONYMS).exists():
         secret["pseudonym_key"] = keys / PSEUDONYMS
     roles = ["subscriber", *(role for role in ("publisher", "witness", "mirror") if role in member.keys)]
