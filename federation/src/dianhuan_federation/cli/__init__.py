@@ -8,10 +8,10 @@ from dianhuan_federation.cli._bundles import bundles_app
 from dianhuan_federation.cli._changes import revoke_app, rotate_app
 from dianhuan_federation.cli._grants import grant_app
 from dianhuan_federation.cli._members import members_app
-from dianhuan_federation.cli._node import node_app
 from dianhuan_federation.cli._policies import policy_app
 from dianhuan_federation.cli._status import status_app
 from dianhuan_federation.cli._trust import trust_app
+from dianhuan_federation.nodes._commands import nodes_app
 from dianhuan_federation.publish._commands import publish_app
 from dianhuan_federation.sync._commands import sync_app
 
@@ -30,6 +30,6 @@ for name, named in (
     ("revoke", revoke_app),
     ("grant", grant_app),
     ("policy", policy_app),
-    ("node", node_app),
+    ("node", nodes_app),
 ):
     app.add_typer(named, name=name)

@@ -371,10 +371,12 @@ class Merge:
         redacted = group.redacted()
         drop = self._redact(group, redacted)
         batches = group.batches(f"federation:{open_logs[0].merged.via}")
+        for item in open_logs:
+            # Before the commit: a crash after it must not leave what was to be dropped.
+            item.log.drop_blobs(drop.get(item.merged.origin, ()))
         os.sync()  # one flush for the files of all these logs, before the commit that counts them
         self._storage.commit(batches, group.state)
         for item in open_logs:
-            item.log.drop_blobs(drop.get(item.merged.origin, ()))
             if item.size > item.before:
                 item.log.tidy(item.before, item.size)
         merged = [item.merged for item in open_logs]

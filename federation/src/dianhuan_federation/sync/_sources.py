@@ -162,13 +162,15 @@ class FolderSource:
             return None
         except OSError as error:
             raise TransientError(f"{self.name} cannot be read: {error.strerror}") from None
-        with os.fdopen(file, "rb") as opened:
-            info = os.fstat(opened.fileno())
+        try:
+            info = os.fstat(file)
             if not stat.S_ISREG(info.st_mode):
                 return None
             if info.st_size > most:
                 raise TransientError(f"{path} of {info.st_size} bytes", expected=f"at most {most}")
-            try:
+            with os.fdopen(os.dup(file), "rb") as opened:
                 return opened.read(most + 1)
-            except OSError as error:
-                raise TransientError(f"{self.name} cannot be read: {error.strerror}", hint="was it removed?") from None
+        except OSError as error:
+            raise TransientError(f"{self.name} cannot be read: {error.strerror}", hint="was it removed?") from None
+        finally:
+            os.close(file)

@@ -46,7 +46,7 @@ from dianhuan_federation.sync._parquet import ParquetSandbox
 from dianhuan_federation.sync._pull import MAX_NEW, Want, pull
 from dianhuan_federation.sync._receipts import FOLDER as RECEIPTS
 from dianhuan_federation.sync._receipts import store_receipts, write_receipts
-from dianhuan_federation.sync._round import Job, deliveries, new_entries
+from dianhuan_federation.sync._round import AT_ONCE, Job, deliveries, new_entries
 from dianhuan_federation.sync._sources import SECONDS, FolderSource, HttpSource, Source
 from dianhuan_federation.sync._trust import TrustStore
 from dianhuan_sdk import ConfigError, PluginContext, TransientError
@@ -306,11 +306,15 @@ class Subscriber:
             told = [
                 Delivery(w.origin, None, "", "no address, neither in the settings nor in the trust data") for w in wants
             ]
-            async with self.client() as client:
-                for place in places:
-                    told = await pull(self._source(client, place, wants), wants)
-                    if any(delivery.submission is not None for delivery in told):
-                        break
+            try:
+                async with self.client() as client:
+                    for place in places:
+                        told = await pull(self._source(client, place, wants), wants)
+                        if any(delivery.submission is not None for delivery in told):
+                            break
+            except Exception as error:  # whatever one peer brings about, the others of the round go on
+                self.context.log.exception("federation: %s", places)
+                told = [Delivery(w.origin, None, "", f"{type(error).__name__}: {error}"[:300]) for w in wants]
             return told
 
         return ask
@@ -368,20 +372,17 @@ class Subscriber:
     def _acknowledge(self, merged: Sequence[Merged], plan: Mapping[Places, Sequence[Want]]) -> None:
         if self._signer is None or not self.reader:
             return
-        rows = write_receipts(
-            self.folder, [m for m in merged if m.via != "replay"], self.reader, self._signer, self.now
-        )
-        if not rows:
-            return
+        taken = [m for m in merged if m.via != "replay"]
         places = {want.origin: several[0] for several, wants in plan.items() if several for want in wants}
-        sent = asyncio.run(self._send_receipts([(places.get(row["origin"], ""), row["digest"]) for row in rows]))
-        for row in rows:
-            row["state"] = "sent" if row["digest"] in sent else "kept"
+        written = write_receipts(self.context.storage, self.folder, taken, places, self.reader, self._signer, self.now)
+        sent = asyncio.run(self._send_receipts([(place, digest) for place, digest, _ in written])) if written else set()
+        rows = [{**row, "state": "sent"} if digest in sent else row for _, digest, some in written for row in some]
         store_receipts(self.context.storage, rows)
 
     async def _send_receipts(self, receipts: Sequence[tuple[str, str]]) -> set[str]:
         """Offer receipts to the peers that they are about; a peer that takes none loses nothing."""
         sent: set[str] = set()
+        limit = asyncio.Semaphore(AT_ONCE)
         async with self.client() as client:
 
             async def one(place: str, digest: str) -> None:
@@ -389,8 +390,9 @@ class Subscriber:
                 if isinstance(source, HttpSource):
                     data = (self.folder / RECEIPTS / f"{digest}.json").read_bytes()
                     with suppress(TransientError):
-                        if await source.post("receipts", data) == 201:
-                            sent.add(digest)
+                        async with limit:
+                            if await source.post("receipts", data) == 201:
+                                sent.add(digest)
 
             await asyncio.gather(*(one(place, digest) for place, digest in receipts if place))
         return sent
