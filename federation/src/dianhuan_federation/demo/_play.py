@@ -16,7 +16,7 @@ from dianhuan_federation.keys import PublicForm, fingerprints, read_key_file
 from dianhuan_federation.policy import SHIPPED, shipped_document
 
 AUTHORITY = "fed.example"
-ENTITIES = 1500
+ENTITIES = 1000
 DAYS = 28
 BASE_RATE = 0.05
 """High, so that a small city has something to share; no figure of accuracy comes from here."""
@@ -335,7 +335,7 @@ class Play:
 
     def _policy(self, city: Party, name: str) -> str:
         now = datetime.now(UTC).replace(microsecond=0)
-        valid = ((now - timedelta(hours=1)).strftime(_INSTANT), (now + timedelta(days=365)).strftime(_INSTANT))
+        valid = ((now - timedelta(days=40)).strftime(_INSTANT), (now + timedelta(days=365)).strftime(_INSTANT))
         rows = SHIPPED[name]["class"] == "conditional"
         return shipped_document(name, city.hub, [HUNAN.hub] if rows else [], valid).decode()
 

@@ -65,9 +65,11 @@ class Stage:
         os.chdir(self.folder)
         try:
             with _silenced():
-                typer.main.get_command(app).main(typed, prog_name="dianhuan federation", standalone_mode=False)
+                code = typer.main.get_command(app).main(typed, prog_name="dianhuan federation", standalone_mode=False)
         finally:
             os.chdir(before)
+        if code:
+            raise typer.Exit(int(code))
 
     def answer(self, *words: object) -> dict[str, Any]:
         """The JSON answer of a federation command that needs no hub, in a process of its own."""
