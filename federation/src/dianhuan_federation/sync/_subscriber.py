@@ -43,7 +43,7 @@ from dianhuan_federation.replica import (
 from dianhuan_federation.sync._export import export
 from dianhuan_federation.sync._guard import AddressGuard, GuardedTransport, Resolver, resolve
 from dianhuan_federation.sync._parquet import ParquetSandbox
-from dianhuan_federation.sync._pull import MAX_NEW, Want, pull
+from dianhuan_federation.sync._pull import MAX_NEW, PACK_LOGS, Want, pull
 from dianhuan_federation.sync._receipts import FOLDER as RECEIPTS
 from dianhuan_federation.sync._receipts import store_receipts, write_receipts
 from dianhuan_federation.sync._round import AT_ONCE, Job, deliveries, new_entries
@@ -180,7 +180,11 @@ class Subscriber:
             trust = store.load()
         merge = Merge(self.context.storage, self.replica, self.verifier(trust))
         merged = list(merge.replay(merge.outdated()))
-        jobs = [self._job(places, wants) for places, wants in plan.items()]
+        jobs = [
+            self._job(places, wants[first : first + PACK_LOGS])
+            for places, wants in plan.items()
+            for first in range(0, len(wants), PACK_LOGS)
+        ]
         merged += merge.take(deliveries(jobs, merge.size))
         for path in sorted({path for peer in peers if peer.folder for path in peer.folder.glob("*.tar")}):
             report = self._bundle(path, skip_known=True)
