@@ -360,7 +360,20 @@ def test_an_inspector_sees_the_readings_behind_one_warning(city: City, today: da
         if r["metering_point_id"] == "m5" and r["day"].isoformat() == row["day"]
     )
     assert [None if v is None else float(v) for v in records[0]["kw"]] == stored["kw"]
-    assert b"m4" not in opening, "raw rows of that enterprise and day only"
+
+
+def test_a_lost_commitment_is_made_again_from_the_same_readings(city: City, today: date) -> None:
+    city.start(ROWS)
+    (draft,) = city.publisher.publish(today).drafts
+    record = parse(lines_of(draft.payload)[7])["record_id"]
+    kept = city.publisher.open_commitment(record)
+    file = city.settings.private / "commitments" / f"{draft.index}.json"
+    assert file.stat().st_mode & 0o077 == 0
+    file.unlink()
+    assert city.publisher.open_commitment(record) == kept
+    city.change("load_curve", lambda row: row["metering_point_id"] == "m2", kwh=1.0)
+    with pytest.raises(InputError, match="do not give it again"):
+        city.publisher.open_commitment(record)
 
 
 def test_hostile_openings_are_refused(city: City, today: date) -> None:

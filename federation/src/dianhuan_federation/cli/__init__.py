@@ -11,15 +11,18 @@ from dianhuan_federation.cli._members import members_app
 from dianhuan_federation.cli._policies import policy_app
 from dianhuan_federation.cli._status import status_app
 from dianhuan_federation.cli._trust import trust_app
+from dianhuan_federation.nodes._commands import nodes_app
+from dianhuan_federation.publish._commands import publish_app
+from dianhuan_federation.sync._commands import sync_app
 
 __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="跨省联邦 · Federation between hubs: begin, join, keys, grants, verify, prove, check",
+    help="跨省联邦 · Federation between hubs: begin, join, publish, sync, grants, keys, verify, prove",
     add_completion=False,
 )
-for group in (members_app, status_app, bundles_app):
+for group in (members_app, status_app, bundles_app, publish_app, sync_app):
     app.add_typer(group)
 for name, named in (
     ("trust", trust_app),
@@ -27,5 +30,6 @@ for name, named in (
     ("revoke", revoke_app),
     ("grant", grant_app),
     ("policy", policy_app),
+    ("node", nodes_app),
 ):
     app.add_typer(named, name=name)

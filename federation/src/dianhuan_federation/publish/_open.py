@@ -14,6 +14,7 @@ from dianhuan_federation.policy import EgressGate
 from dianhuan_federation.publish._clients import NodeClient
 from dianhuan_federation.publish._publisher import Publisher
 from dianhuan_federation.publish._settings import Settings
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import ConfigError, PluginContext, SecretRef
 
 
@@ -88,7 +89,7 @@ def _endpoints(config: FederationConfig, now: int) -> dict[str, str]:
     if config.trust is None or config.root is None:
         return {}
     try:
-        trust: Trust = load_trust(_read(config.root), FolderFiles(config.trust), now)
+        trust: Trust = load_trust(_read(config.root), FolderFiles(config.trust), now, suites=known_suites())
     except Refused:
         return {}
     return {url.rstrip("/"): hub.id for hub in trust.hubs.values() for url in hub.endpoints}

@@ -18,22 +18,26 @@ from dianhuan_federation.core import (
     ModelDefinition,
     Redaction,
     Ref,
+    ResultBatch,
     Retraction,
     ShardClose,
     Target,
     digests,
     frontier_from_nodes,
     key_id,
+    lines_of,
     open_envelope,
+    parse,
+    parse_checkpoint,
     prove_record,
     read_predicate,
     read_statement,
 )
 from dianhuan_federation.evaluation import read_passport
 from dianhuan_federation.guard import CheckpointGuard
-from dianhuan_federation.log_store import TileLog
-from dianhuan_federation.policy import SharingTerms, read_terms
-from dianhuan_federation.publish._commitments import open_commitment
+from dianhuan_federation.log_store import CHECKPOINT, TileLog
+from dianhuan_federation.policy import SOURCES, SharingTerms, read_terms
+from dianhuan_federation.publish._commitments import commit_to, open_commitment
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._journal import Journal, entries_of, only_one, statements_of
 from dianhuan_federation.publish._ledger import Ledger
@@ -69,17 +73,23 @@ class Publisher:
         self._journal = Journal(settings, storage)
 
     def begin(self) -> PublishReport:
-        """Begin the log, once.
+        """Begin the log, once; of a later epoch beside the one before, whose releases stay known.
 
         Raises:
             ConfigError: it was begun before, here or as a witness saw it.
         """
         with only_one(self.settings.private):
-            if self._journal.ledger().size:
-                raise ConfigError(f"the hub has published into {self.settings.origin} before", expected="a new origin")
+            known, origin = self._journal.ledger(), self.settings.origin
+            if known.origin == origin and known.size:
+                raise ConfigError(f"the hub has published into {origin} before", expected="a new origin")
+            if known.origin == origin and self.settings.epoch > 1:
+                for source in SOURCES:
+                    known.forget_before(source, self._clock.today().isoformat())
             check_not_behind(self.settings, 0, lambda size: b"", self._witnesses)
-            log = TileLog.create(self.settings.log, self.settings.origin, self.settings.log_key, self._guard())
-            return PublishReport(self.settings.origin, log.size)
+            self._make_room()
+            log = TileLog.create(self.settings.log, origin, self.settings.log_key, self._guard())
+            self._journal.rewrite(known if known.origin == origin else known.next_epoch(origin))
+            return PublishReport(origin, log.size)
 
     def publish(self, today: date, *, dry_run: bool = False) -> PublishReport:
         """Publish what is due: policies, new and changed rows, statistics, withdrawals; a heartbeat if nothing is.
@@ -247,12 +257,11 @@ class Publisher:
         with self._open() as (log, ledger):
             for stream in ledger.records.values():
                 place = stream.get(record_id)
-                file = None if place is None else self._journal.kept(place.index)
-                if place is None or file is None:
-                    continue
-                payload = self._served(ledger, place.index)
-                proof = prove_record(FolderFiles(log.folder), place.index, payload, record_id)
-                return open_commitment(self._storage, file, record_id, proof)
+                file = None if place is None else self._commitment(log, ledger, place.index)
+                if place is not None and file is not None:
+                    payload = self._served(ledger, place.index)
+                    proof = prove_record(FolderFiles(log.folder), place.index, payload, record_id)
+                    return open_commitment(self._storage, file, record_id, proof)
         raise InputError(f"record {record_id} was not published with a commitment", hint="see `publish --json`")
 
     def recover(self, log: Mapping[str, bytes], blobs: Mapping[str, bytes]) -> PublishReport:
@@ -270,7 +279,8 @@ class Publisher:
             take_back(self.settings, guard, log, self._seen())
             opened = TileLog(self.settings.log, self.settings.origin, self.settings.log_key, guard)
             ledger = self._journal_or_again(opened, blobs)
-            return PublishReport(self.settings.origin, ledger.size)
+            witnessed = gather(opened, self.settings, self._witnesses, self._blobs_of(ledger))
+            return PublishReport(self.settings.origin, ledger.size, witnessed=witnessed)
 
     def self_check(self) -> dict[str, str]:
         """Check of everything on the disk: what was checked → empty, or what is wrong."""
@@ -323,11 +333,25 @@ class Publisher:
             planner = self._planner()
             statements = statements_of(entries_of(log, 0, log.size))
             ledger = read_again(
-                self.settings, statements, blobs, list(self._terms()), lambda source: planner.flat(source)[0]
+                self.settings,
+                self._journal.ledger(),
+                statements,
+                blobs,
+                list(self._terms()),
+                lambda source: planner.flat(source)[0],
             )
             self._journal.rewrite(ledger)
             self._journal.drop_redacted(ledger)
         return ledger
+
+    def _make_room(self) -> None:
+        """Put the files of an earlier epoch aside, where they are still served under its name."""
+        try:
+            head, _ = parse_checkpoint((self.settings.log / CHECKPOINT).read_bytes())
+        except FileNotFoundError:
+            return
+        if head.origin != self.settings.origin:
+            self.settings.log.rename(self.settings.public / f"log-{head.origin.rpartition('/')[2]}")
 
     def _terms(self) -> Iterator[SharingTerms]:
         for _, data in self.settings.policies:
@@ -378,6 +402,23 @@ class Publisher:
 
     def _standing(self, ledger: Ledger, stream: str, index: int) -> list[str]:
         return [id for id, place in ledger.records.get(stream, {}).items() if place.index == index]
+
+    def _commitment(self, log: TileLog, ledger: Ledger, index: int) -> bytes | None:
+        """What the city keeps of a batch's commitment, made again where the file is lost; None if there is none."""
+        file = self._journal.kept(index)
+        batch = read_predicate(read_statement(statements_of(entries_of(log, index, index + 1))[0]))
+        if file is not None or not isinstance(batch, ResultBatch) or batch.inputs.commitment is None:
+            return file
+        ids = {parse(line)["record_id"] for line in lines_of(self._served(ledger, index))}
+        place = (batch.origin, batch.stream, batch.stream_seq)
+        made = commit_to(self._storage, self.settings.pseudonym_key, place, self._planner().behind(ids))
+        if made is None or made.inputs.commitment != batch.inputs.commitment:
+            raise InputError(
+                f"the file of the commitment of entry {index} is lost, and the readings do not give it again",
+                expected="unchanged readings, or the file below private/commitments",
+                hint="take the file from a backup",
+            )
+        return made.file
 
     def _served(self, ledger: Ledger, index: int) -> bytes:
         path = self.settings.blob(ledger.entries[index].blobs[0])
