@@ -10,13 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from dianhuan_federation.cli import app
 from dianhuan_federation.config import Peer
 from dianhuan_federation.core import Ed25519Signer
 from dianhuan_federation.sync import Subscriber
-from dianhuan_federation.sync._commands import sync_app
 from dianhuan_sdk import PluginContext
 
 World = ModuleType
@@ -24,7 +23,7 @@ World = ModuleType
 
 @pytest.fixture
 def run(world: World, sync_parts: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs `sync_app` in a hub that follows one log in a folder; gives exit code and lines of JSON."""
+    """Runs the federation's commands in a hub that follows one log in a folder; gives exit code and lines of JSON."""
     home = sync_parts.Home(world, tmp_path / "home")
     log = world.usual_log()
     joined = home.subscriber(Peer(origin=log.origin, folder=sync_parts.tree(log, tmp_path / "share")))
@@ -37,15 +36,9 @@ def run(world: World, sync_parts: ModuleType, tmp_path: Path, monkeypatch: pytes
 
     signer: Ed25519Signer = world.signer(f"transport-{world.READER}")
     monkeypatch.setattr(Subscriber, "of", classmethod(lambda cls, context, config: cls(context, config, signer=signer)))
-    app = typer.Typer()
-    app.add_typer(sync_app)
-
-    @app.callback()
-    def root(ctx: typer.Context) -> None:
-        ctx.obj = Host()
 
     def call(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
-        result = CliRunner().invoke(app, list(arguments))
+        result = CliRunner().invoke(app, list(arguments), obj=Host())
         return result.exit_code, [json.loads(line) for line in result.output.splitlines()]
 
     call.home, call.log, call.folder = home, log, tmp_path  # type: ignore[attr-defined]
