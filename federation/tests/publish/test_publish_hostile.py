@@ -338,6 +338,7 @@ def test_hostile_epoch_begun_on_a_hub_that_lost_everything(city: City, today: da
     city.settings = replace(city.settings, origin="fed.example/430200/r2")
     city.start("warning-counts")
     assert [e.kind for e in city.publisher.ledger().entries if e.kind == "statistic-batch"] == []
+    city.storage.commit([], {"publish.ledger": b""})
     report = city.publisher.publish(today + timedelta(10))
     assert sum(d.kind == "statistic-batch" for d in report.drafts) == 1
     assert any("by subtraction" in refusal.reason for refusal in report.refused)

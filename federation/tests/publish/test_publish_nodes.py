@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
+from dianhuan_federation.cli import app
 from dianhuan_federation.config import FederationConfig
-from dianhuan_federation.core import COSIGNATURE, load_trust, note_key
+from dianhuan_federation.core import COSIGNATURE, bundles_of, key_id, load_trust, note_key, open_envelope
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.nodes import Cosigner, NodeConfig, create_node, node_app
-from dianhuan_federation.publish._commands import publish_app
+from dianhuan_federation.suites import Sm2Signer
 from dianhuan_sdk import PluginContext, Secret, SecretRef
 
 City = Any
@@ -135,7 +136,7 @@ def run(host: Host) -> Callable[..., tuple[int, str]]:
     """Run a command; exit code and what it printed."""
 
     def call(*words: str) -> tuple[int, str]:
-        done = CliRunner().invoke(publish_app, list(words), obj=host)
+        done = CliRunner().invoke(app, list(words), obj=host)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done.exit_code, done.output
 
@@ -223,7 +224,27 @@ def test_what_a_person_orders_by_command(city: City, run: Callable[..., tuple[in
     assert run("commitment", "open", "nothing", "--out", str(tmp_path / "x"))[0] == 2
 
 
+def test_a_hub_signs_with_sm2_beside_ed25519(
+    city: City, host: Host, run: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    pytest.importorskip("gmssl_pyx")
+    key = Sm2Signer.generate()
+    (tmp_path / "settings" / "sm2").write_text(key.pem())
+    host.config = host.config.model_copy(
+        update={"more_publisher_keys": (SecretRef(ref=f"file:{tmp_path / 'settings' / 'sm2'}"),)}
+    )
+    run("begin-log")
+    assert run("publish")[0] == 0
+    log = city.log()
+    entries = [entry for bundle in bundles_of(log.size) for entry in log.entries(bundle)]
+    assert len(entries) > 2
+    for entry in entries:
+        envelope = open_envelope(entry)
+        assert len(envelope.signatures) == 2
+        assert envelope.signed_by({key_id(key.public): key.public})
+
+
 def test_hostile_hub_that_has_not_joined(city: City) -> None:
-    done = CliRunner().invoke(publish_app, ["publish"], obj=Host(city, FederationConfig()))
+    done = CliRunner().invoke(app, ["publish"], obj=Host(city, FederationConfig()))
     assert done.exit_code == 2
     assert "未加入联邦" in done.output

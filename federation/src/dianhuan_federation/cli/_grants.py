@@ -114,8 +114,8 @@ def _describe(answer: Answer, file: GrantFile, standing: dict[str, bool]) -> Non
     if all(standing.values()):
         answer.next.append(
             (
-                f"{grant.assigner} 把此文件原样记入日志，{grant.assignee} 保存同一文件",
-                f"{grant.assigner} logs the file as it is; {grant.assignee} keeps the same bytes",
+                f"{grant.assigner} 用 `log-grant` 把此文件原样记入日志，{grant.assignee} 保存同一文件",
+                f"{grant.assigner} logs the file as it is with `log-grant`; {grant.assignee} keeps the same bytes",
             )
         )
     else:

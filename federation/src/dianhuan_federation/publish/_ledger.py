@@ -24,7 +24,7 @@ from dianhuan_federation.core import (
     read_statement,
     statement_digest,
 )
-from dianhuan_federation.policy import Sent
+from dianhuan_federation.policy import SOURCES, Sent
 from dianhuan_sdk import LOCAL_ZONE, ConfigError, InputError
 
 WITHDRAWN = "来源已撤回或不再属于共享范围 · withdrawn at its source, or no longer within the policy"
@@ -149,6 +149,11 @@ class Ledger(msgspec.Struct):
     def forget_before(self, source: str, day: str) -> None:
         """Cells of a source over days before that one may be known outside and are not known here."""
         self.blind[source] = max(day, self.blind.get(source, day))
+
+    def forget_all_before(self, day: str) -> None:
+        """The same for every source: what was released under an earlier origin is not known here."""
+        for source in SOURCES:
+            self.forget_before(source, day)
 
     def add(self, statement: bytes, payload: bytes | None = None, terms: str = "") -> int:
         """Note the next entry.

@@ -36,7 +36,7 @@ from dianhuan_federation.core import (
 from dianhuan_federation.evaluation import read_passport
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import CHECKPOINT, TileLog
-from dianhuan_federation.policy import SOURCES, SharingTerms, read_terms
+from dianhuan_federation.policy import SharingTerms, read_terms
 from dianhuan_federation.publish._commitments import commit_to, open_commitment
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._journal import Journal, entries_of, only_one, statements_of
@@ -82,13 +82,13 @@ class Publisher:
             known, origin = self._journal.ledger(), self.settings.origin
             if known.origin == origin and known.size:
                 raise ConfigError(f"the hub has published into {origin} before", expected="a new origin")
-            if known.origin == origin and self.settings.epoch > 1:
-                for source in SOURCES:
-                    known.forget_before(source, self._clock.today().isoformat())
             check_not_behind(self.settings, 0, lambda size: b"", self._witnesses)
+            ledger = known if known.origin == origin else known.next_epoch(origin)
+            if self.settings.epoch > 1 and not ledger.follows:
+                ledger.forget_all_before(self._clock.today().isoformat())
+            self._journal.rewrite(ledger)
             self._make_room()
             log = TileLog.create(self.settings.log, origin, self.settings.log_key, self._guard())
-            self._journal.rewrite(known if known.origin == origin else known.next_epoch(origin))
             return PublishReport(origin, log.size)
 
     def publish(self, today: date, *, dry_run: bool = False) -> PublishReport:

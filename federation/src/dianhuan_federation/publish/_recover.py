@@ -148,6 +148,8 @@ def read_again(
                     ledger.forget_before(source, ledger.entries[-1].end)
             else:
                 remember(ledger, policy.source, cells)
+    if settings.epoch > 1 and not ledger.follows and ledger.entries:
+        ledger.forget_all_before(ledger.entries[0].day)
     return ledger
 
 
