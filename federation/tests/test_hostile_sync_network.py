@@ -115,10 +115,29 @@ def test_hostile_plain_http_to_a_public_address_is_refused(world: World, home: A
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/", "http://a:b@127.0.0.1/", "http://", "no address"],
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "gopher://127.0.0.1/",
+        "http://a:b@127.0.0.1/",
+        "http://",
+        "no address",
+        "/etc",
+    ],
 )
 def test_hostile_addresses_of_other_kinds_are_refused(world: World, home: Any, url: str) -> None:
-    assert unreachable(home, world, url)
+    assert "expected: https" in unreachable(home, world, url)
+
+
+def test_hostile_folder_in_place_of_an_address_in_the_trust_data_is_not_read(
+    world: World, sync_parts: ModuleType, tmp_path: Path
+) -> None:
+    folder = sync_parts.tree(world.usual_log(), tmp_path / "inside")
+    named = world.hub_file(world.HUB, endpoints=[str(folder), f"file://{folder}"])
+    trust = world.TrustBuilder(hubs={world.HUB: named, world.READER: world.hub_file(world.READER)})
+    home = sync_parts.Home(world, tmp_path / "home", trust)
+    (merged,) = home.subscriber(Peer(origin=world.ORIGIN)).sync().merged
+    assert (merged.code, merged.size) == ("E-NET", 0)
 
 
 def test_hostile_rebinding_is_checked_at_every_connect(

@@ -105,7 +105,7 @@ def test_an_address_stands_in_the_trust_data(
 ) -> None:
     log = city(world, HUBS[0])
     with sync_parts.node(world, tmp_path / "node", [log], federation) as url:
-        named = world.hub_file(HUBS[0], endpoints=["http://127.0.0.1:9", f"{url}/"])
+        named = world.hub_file(HUBS[0], endpoints=["no address", "http://127.0.0.1:9", f"{url}/"])
         trust = world.TrustBuilder(hubs={HUBS[0]: named, world.READER: world.hub_file(world.READER)})
         home = sync_parts.Home(world, tmp_path / "home", trust)
         assert home.subscriber(Peer(origin=log.origin)).sync().merged[0].size == 4

@@ -186,4 +186,4 @@ def read_payload(batch: ResultBatch, subject: Mapping[str, str], blobs: Mapping[
     try:
         return v9_blob(batch, subject, blobs, Caps(), {}, {})
     except Refused as refused:
-        raise InputError(f"the payload cannot be read: {refused}; it may have been redacted") from None
+        raise InputError(f"the payload cannot be read: {refused.message}", hint="it may have been redacted") from None

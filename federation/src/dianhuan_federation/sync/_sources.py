@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,9 @@ class HttpSource:
         base: the address below which the tree lies.
         auth: signs requests for payloads, where there is a transport key.
         seconds: most seconds of one small answer.
+
+    Raises:
+        TransientError: an address of another kind than http and https.
     """
 
     via = "http"
@@ -58,6 +62,8 @@ class HttpSource:
         self, client: httpx.AsyncClient, base: str, auth: httpx.Auth | None = None, seconds: float = SECONDS
     ) -> None:
         self.name = base.rstrip("/")
+        if not re.fullmatch(r"https?://[^/@\s]+(?:/\S*)?", self.name):
+            raise TransientError(f"address {base[:120]!r}", expected="https://host/path, without user name")
         self._client = client
         self._auth = auth
         self._seconds = seconds

@@ -43,7 +43,7 @@ from dianhuan_federation.replica import (
 from dianhuan_federation.sync._export import export
 from dianhuan_federation.sync._guard import AddressGuard, GuardedTransport, Resolver, resolve
 from dianhuan_federation.sync._parquet import ParquetSandbox
-from dianhuan_federation.sync._pull import MAX_NEW, Want, pull
+from dianhuan_federation.sync._pull import MAX_NEW, PACK_LOGS, Want, pull
 from dianhuan_federation.sync._receipts import FOLDER as RECEIPTS
 from dianhuan_federation.sync._receipts import store_receipts, write_receipts
 from dianhuan_federation.sync._round import AT_ONCE, Job, deliveries, new_entries
@@ -51,7 +51,8 @@ from dianhuan_federation.sync._sources import SECONDS, FolderSource, HttpSource,
 from dianhuan_federation.sync._trust import TrustStore
 from dianhuan_sdk import ConfigError, PluginContext, TransientError
 
-Places = tuple[str, ...]
+Place = Path | str
+Places = tuple[Place, ...]
 """Addresses or a folder, in the order in which they are tried."""
 
 TREES = ("log", "logs", "mirror")
@@ -180,7 +181,11 @@ class Subscriber:
             trust = store.load()
         merge = Merge(self.context.storage, self.replica, self.verifier(trust))
         merged = list(merge.replay(merge.outdated()))
-        jobs = [self._job(places, wants) for places, wants in plan.items()]
+        jobs = [
+            self._job(places, wants[first : first + PACK_LOGS])
+            for places, wants in plan.items()
+            for first in range(0, len(wants), PACK_LOGS)
+        ]
         merged += merge.take(deliveries(jobs, merge.size))
         for path in sorted({path for peer in peers if peer.folder for path in peer.folder.glob("*.tar")}):
             report = self._bundle(path, skip_known=True)
@@ -276,7 +281,7 @@ class Subscriber:
         missing = self._missing_blobs([p.origin for p in peers], known)
         plan: dict[Places, list[Want]] = {}
         for peer in peers:
-            places: Places = (str(peer.folder),) if peer.folder else (peer.url.rstrip("/"),) if peer.url else ()
+            places: Places = (peer.folder,) if peer.folder else (peer.url.rstrip("/"),) if peer.url else ()
             if (
                 peer.folder
                 and not any((peer.folder / name).is_dir() for name in TREES)
@@ -309,7 +314,10 @@ class Subscriber:
             try:
                 async with self.client() as client:
                     for place in places:
-                        told = await pull(self._source(client, place, wants), wants)
+                        try:
+                            told = await pull(self._source(client, place, wants), wants)
+                        except TransientError as error:
+                            told = [Delivery(w.origin, None, "", str(error)) for w in wants]
                         if any(delivery.submission is not None for delivery in told):
                             break
             except Exception as error:  # whatever one peer brings about, the others of the round go on
@@ -319,9 +327,9 @@ class Subscriber:
 
         return ask
 
-    def _source(self, client: httpx.AsyncClient, place: str, wants: Sequence[Want] = ()) -> Source:
-        if "://" not in place:
-            return FolderSource(Path(place))
+    def _source(self, client: httpx.AsyncClient, place: Place, wants: Sequence[Want] = ()) -> Source:
+        if isinstance(place, Path):
+            return FolderSource(place)
         grants = {want.grant for want in wants if want.grant}
         auth = None
         if self._signer is not None and self.reader:
@@ -373,7 +381,7 @@ class Subscriber:
         if self._signer is None or not self.reader:
             return
         taken = [m for m in merged if m.via != "replay"]
-        places = {want.origin: several[0] for several, wants in plan.items() if several for want in wants}
+        places = {w.origin: p[0] for p, wants in plan.items() if p and isinstance(p[0], str) for w in wants}
         written = write_receipts(self.context.storage, self.folder, taken, places, self.reader, self._signer, self.now)
         sent = asyncio.run(self._send_receipts([(place, digest) for place, digest, _ in written])) if written else set()
         rows = [{**row, "state": "sent"} if digest in sent else row for _, digest, some in written for row in some]
@@ -386,13 +394,12 @@ class Subscriber:
         async with self.client() as client:
 
             async def one(place: str, digest: str) -> None:
-                source = self._source(client, place)
-                if isinstance(source, HttpSource):
-                    data = (self.folder / RECEIPTS / f"{digest}.json").read_bytes()
-                    with suppress(TransientError):
-                        async with limit:
-                            if await source.post("receipts", data) == 201:
-                                sent.add(digest)
+                data = (self.folder / RECEIPTS / f"{digest}.json").read_bytes()
+                with suppress(TransientError):
+                    source = self._source(client, place)
+                    async with limit:
+                        if isinstance(source, HttpSource) and await source.post("receipts", data) == 201:
+                            sent.add(digest)
 
             await asyncio.gather(*(one(place, digest) for place, digest in receipts if place))
         return sent
