@@ -36,8 +36,9 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 setup: $(VENV)/.hub          ## install the hub with its plugins
 setup-dev: $(VENV)/.dev      ## install the tools of the checks too
 
-demo: $(VENV)/.hub           ## a city's night with known truth, end to end
+demo: $(VENV)/.hub           ## a city's night with known truth, then two cities and an agency in federation
 	$(BIN)/dianhuan demo
+	$(BIN)/dianhuan federation demo
 
 lint: $(VENV)/.dev           ## ruff: style and format
 	$(BIN)/ruff check .

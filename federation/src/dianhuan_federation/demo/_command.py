@@ -29,7 +29,7 @@ def demo(
     play.cities()
     with play.provinces():
         play.publish()
-        play.sync()
+    play.sync()
     facts: dict[str, Any] = {
         "rows": play.rows,
         "answer": play.query(),
