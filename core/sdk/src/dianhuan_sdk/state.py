@@ -14,7 +14,7 @@ from dianhuan_sdk.errors import InputError
 if TYPE_CHECKING:
     from dianhuan_sdk.stream import StreamWindow, Topology
 
-StateTable = Literal["circuit", "link", "entity"]
+StateTable = Literal["circuit", "link", "factor", "entity"]
 _KEY = "key"
 _TICK = b"dianhuan.second"
 
@@ -47,16 +47,16 @@ class StreamState:
         tables: table → column → array; the first axis follows the topology.
     """
 
-    def __init__(self, layout: Mapping[str, Sequence[StateField]]) -> None:
+    def __init__(self, layout: Mapping[StateTable, Sequence[StateField]]) -> None:
         self.layout = layout
         self.second = -1
-        self.tables: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-        self._keys: dict[str, tuple[str, ...]] = dict.fromkeys(layout, ())
+        self.tables: dict[StateTable, dict[str, np.ndarray[Any, Any]]] = {}
+        self._keys: dict[StateTable, tuple[str, ...]] = dict.fromkeys(layout, ())
         self._topology: Topology | None = None
         for name, fields in layout.items():
             self.tables[name] = {f.name: _new(f, 0) for f in fields}
 
-    def __getitem__(self, table: str) -> dict[str, np.ndarray[Any, Any]]:
+    def __getitem__(self, table: StateTable) -> dict[str, np.ndarray[Any, Any]]:
         return self.tables[table]
 
     def align(self, window: StreamWindow) -> int:
@@ -69,13 +69,13 @@ class StreamState:
         """
         if window.topology is not self._topology:
             for name, fields in self.layout.items():
-                self._rekey(name, fields, window.topology.keys(name))  # type: ignore[arg-type]
+                self._rekey(name, fields, window.topology.keys(name))
             self._topology = window.topology
         passed = 1 if self.second < 0 else (window.second - self.second) // window.step_s
         self.second = max(self.second, window.second)
         return int(min(max(passed, 0), window.samples))
 
-    def dump(self) -> dict[str, pa.RecordBatch]:
+    def dump(self) -> dict[StateTable, pa.RecordBatch]:
         """Table → record batch with the column `key`, one column a field, and the tick in the schema's metadata."""
         out = {}
         for name, fields in self.layout.items():
@@ -88,7 +88,9 @@ class StreamState:
         return out
 
     @classmethod
-    def load(cls, layout: Mapping[str, Sequence[StateField]], dumped: Mapping[str, pa.RecordBatch]) -> StreamState:
+    def load(
+        cls, layout: Mapping[StateTable, Sequence[StateField]], dumped: Mapping[StateTable, pa.RecordBatch]
+    ) -> StreamState:
         """The state of a dump.
 
         Raises:
@@ -108,7 +110,7 @@ class StreamState:
                 state.tables[name][f.name] = _read(f, batch.column(f.name), name)
         return state
 
-    def _rekey(self, name: str, fields: Sequence[StateField], keys: tuple[str, ...]) -> None:
+    def _rekey(self, name: StateTable, fields: Sequence[StateField], keys: tuple[str, ...]) -> None:
         old = self._keys[name]
         if keys == old:
             return

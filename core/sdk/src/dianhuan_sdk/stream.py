@@ -21,7 +21,7 @@ from dianhuan_sdk.errors import InputError
 from dianhuan_sdk.features import BoolArray, FloatArray
 from dianhuan_sdk.models import Gate, ModelCard, Text
 from dianhuan_sdk.spans import Spans
-from dianhuan_sdk.state import StateField, StreamState
+from dianhuan_sdk.state import StateField, StateTable, StreamState
 
 Ordinals = np.ndarray[Any, np.dtype[np.int32]]
 Marks = np.ndarray[Any, np.dtype[np.uint8]]
@@ -187,11 +187,17 @@ class Topology:
             factor_link=np.array([link_at[f.link_id] for f in factors], np.int32),
         )
 
-    def keys(self, table: Literal["circuit", "link", "entity"]) -> tuple[str, ...]:
+    def keys(self, table: StateTable) -> tuple[str, ...]:
         """Keys of the rows of a state table of that name, in the order of the arrays."""
-        if table == "circuit":
-            return tuple(c.circuit_id for c in self.circuits)
-        return tuple(link.link_id for link in self.links) if table == "link" else self.entity_ids
+        match table:
+            case "circuit":
+                return tuple(c.circuit_id for c in self.circuits)
+            case "link":
+                return tuple(link.link_id for link in self.links)
+            case "factor":
+                return tuple(f.factor_id for f in self.factors)
+            case "entity":
+                return self.entity_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +332,8 @@ class StreamModel(Protocol):
     """A model of the real-time tier. All it remembers is in the state, so a restart forgets nothing."""
 
     @property
-    def layout(self) -> Mapping[str, Sequence[StateField]]:
-        """State tables `circuit`, `link`, `entity` → their columns; the host makes `StreamState(layout)` of it."""
+    def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
+        """State tables `circuit`, `link`, `factor`, `entity` → their columns; the host makes `StreamState(layout)` of it."""
         ...
 
     def step(self, state: StreamState, window: StreamWindow) -> Sequence[StreamFinding]:
