@@ -333,7 +333,7 @@ class StreamModel(Protocol):
 
     @property
     def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
-        """State tables `circuit`, `link`, `factor`, `entity` → their columns; the host makes `StreamState(layout)` of it."""
+        """State table → its columns; the host makes `StreamState(layout)` of it."""
         ...
 
     def step(self, state: StreamState, window: StreamWindow) -> Sequence[StreamFinding]:
