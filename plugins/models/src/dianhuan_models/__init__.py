@@ -1,4 +1,4 @@
-"""The warning models of Dianhuan: M5 night-only production.
+"""The warning models of Dianhuan: daily curve models and real-time stream models.
 
 Registered under the entry point `models` of the group `dianhuan.plugins`.
 """
@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dianhuan_sdk import ModelSpec, hookimpl
+from dianhuan_sdk import ModelSpec, StreamModelSpec, hookimpl
 
-__all__ = ["dianhuan_models"]
+__all__ = ["dianhuan_models", "dianhuan_stream_models"]
 
 
 @hookimpl
 def dianhuan_models() -> Iterable[ModelSpec]:
-    """The models of this plugin."""
+    """The daily models of this plugin."""
     from dianhuan_models.specs import SPECS
 
     return SPECS
+
+
+@hookimpl
+def dianhuan_stream_models() -> Iterable[StreamModelSpec]:
+    """The real-time models of this plugin."""
+    from dianhuan_models.stream_specs import STREAM_SPECS
+
+    return STREAM_SPECS

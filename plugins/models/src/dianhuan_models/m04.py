@@ -1,0 +1,199 @@
+"""M4 数据造假与失真: frozen values, replayed days, and sub-meters that do not add up to the plant's meter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dianhuan_models import _balance, _levels, _replay
+from dianhuan_models._corroborate import Case, DispatchConfig, Support, support
+from dianhuan_models._events import DISPATCH, NOTICE, Events
+from dianhuan_models._linked import EXCUSES
+from dianhuan_models._samples import Sample, new_samples
+from dianhuan_sdk import StateField, StreamFinding, StreamState, StreamWindow, Text
+from dianhuan_sdk.state import StateTable
+from dianhuan_sdk.stream import instant
+
+Columns = dict[str, np.ndarray[Any, Any]]
+MONTH_MINUTES = 30 * 1440
+
+
+class ForgedConfig(BaseModel):
+    """Parameters of M4; eps, 8 samples and ten percent are the recipe's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    eps: float = Field(default=1e-3, gt=0, description="wrong findings a circuit and month that are put up with")
+    least_run: int = Field(default=8, ge=3, description="fewest equal samples of a frozen channel")
+    run_minutes: float = Field(default=60.0, ge=0, description="and so long at least")
+    run_factor: float = Field(default=3.0, ge=1, description="and so many times the longest own run")
+    least_replay: int = Field(default=12, ge=4, description="fewest half hours that agree with an earlier day")
+    balance_k: float = Field(default=1.0, gt=0, description="slack of the balance's CUSUM in spreads an hour")
+    balance_h: float = Field(default=24.0, gt=0, description="its threshold")
+    least_gap: float = Field(default=0.08, gt=0, lt=1, description="smallest drop of total ÷ circuits that counts")
+    mute_hours: float = Field(default=72.0, ge=0, description="an event again within this time is the same event")
+    points_replay: float = Field(default=0.5, description="points of a replay towards dispatch")
+    dispatch: DispatchConfig = DispatchConfig(answer_minutes=1440.0, long_minutes=1440.0)
+
+
+class Forged:
+    """Data that no live process gives."""
+
+    def __init__(self, config: ForgedConfig) -> None:
+        self.config = config
+        mute = config.mute_hours * 60
+        self.frozen, self.replayed, self.gap = Events("m04f", mute), Events("m04r", mute), Events("m04b", mute)
+
+    @property
+    def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
+        """See `StreamModel.layout`."""
+        return {
+            "circuit": (
+                *_levels.LEVEL_FIELDS,
+                *_replay.REPLAY_FIELDS,
+                StateField("last", "f4", np.nan),
+                StateField("run", "f4", 0.0),
+                StateField("run_since", "i8", 0),
+                StateField("longest", "f4", 0.0),
+                StateField("repeat", "f4", 0.02),
+                *self.frozen.fields,
+                *self.replayed.fields,
+            ),
+            "entity": (*_balance.BALANCE_FIELDS, *self.gap.fields),
+        }
+
+    def step(self, state: StreamState, window: StreamWindow) -> Sequence[StreamFinding]:
+        """See `StreamModel.step`."""
+        out: list[StreamFinding] = []
+        for sample in new_samples(window, state.align(window)):
+            out += self._sample(state, window, sample)
+        return out
+
+    def _sample(self, state: StreamState, window: StreamWindow, s: Sample) -> list[StreamFinding]:
+        c, e, top, config = state["circuit"], state["entity"], window.topology, self.config
+        n = len(top.circuits)
+        _levels.learn(c, top, s, np.ones(n, bool))
+        with np.errstate(invalid="ignore"):
+            busy = _levels.known(c, s) & (s.x > 0.5 * c["on_above"])
+        frozen = self._freeze(c, s, busy)
+        replayed = _replay.follow(c, s, busy, config.eps, config.least_replay)
+        covered = window.context.outages.covered(s.second, n)
+        covered |= window.context.reports.covered(s.second, n, EXCUSES)
+        excluded = np.bincount(top.circuit_entity[covered], minlength=len(top.entity_ids)) > 0
+        _balance.follow(e, top, s, excluded, config.balance_k, config.balance_h)
+        gone = (e["cusum"] >= config.balance_h) & (e["gap"] < np.log1p(-config.least_gap))
+        still = (self.gap.phase(e) > 0) & (e["cusum"] >= config.balance_h / 3)
+        nobody, no_plant = np.zeros(n, bool), np.zeros(len(top.entity_ids), bool)
+        row = np.arange(n)
+        replay_since = c["replay_since"][row, c["agrees"].argmax(axis=1)] if n else c["run_since"]
+        out: list[StreamFinding] = []
+        for events, t, active, since, silent in (
+            (self.frozen, c, frozen, c["run_since"], nobody),
+            (self.replayed, c, replayed, replay_since, nobody),
+            (self.gap, e, gone | still, e["began"], no_plant),
+        ):
+            changes = events.advance(t, active, since, silent, s.second, s.minutes)
+            for change, rows in (("opened", changes.opened), ("again", changes.again), ("ended", changes.ended)):
+                out += [self._finding(events, state, window, s, int(r), change) for r in rows]
+            if events is self.frozen:
+                continue  # a frozen channel is a matter for the plant's device first, never for an officer alone
+            for r in np.flatnonzero(events.phase(t) == NOTICE):
+                found = self._support(events, t, window, s, int(r))
+                if found.points >= config.dispatch.threshold:
+                    events.phase(t)[r] = DISPATCH
+                    out.append(self._finding(events, state, window, s, int(r), "raised", found))
+        return out
+
+    def _freeze(self, c: Columns, s: Sample, busy: Any) -> Any:
+        """Shape (circuits,): equal values under load for longer than the channel's own repeats explain."""
+        config = self.config
+        live = s.fresh & busy & ~s.changed
+        with np.errstate(invalid="ignore"):
+            same = live & (s.x == c["last"])
+        need = _replay.run_needed(c["repeat"], config.eps, MONTH_MINUTES / s.minutes, config.least_run)
+        need = np.maximum(np.maximum(need, config.run_factor * c["longest"]), config.run_minutes / s.minutes)
+        broken = live & ~same
+        learn = live & (c["run"] < need / 2)
+        c["repeat"][learn] += (s.minutes / 7200) * (same[learn] - c["repeat"][learn])
+        np.clip(c["repeat"], 0.01, 0.98, out=c["repeat"])
+        quiet = broken & (c["run"] < need)
+        c["longest"][quiet] = np.maximum(c["longest"][quiet] * np.float32(0.9999), c["run"][quiet])
+        c["run_since"][same & (c["run"] == 0)] = s.second - int(2 * s.minutes * 60)
+        c["run"][same] += 1
+        c["run"][broken | (~busy & s.fresh)] = 0
+        c["last"][s.fresh] = s.x[s.fresh]
+        return c["run"] >= need
+
+    def _support(self, events: Events, t: Columns, window: StreamWindow, s: Sample, row: int) -> Support:
+        case = Case(
+            event_id=events.id(t, row, self._key(events, window, row)),
+            link=-1,
+            off_minutes=(s.second - int(events.since(t)[row])) / 60,
+            opened_at=int(events.opened_at(t)[row]),
+            second_circuit=False,
+            repeats=float(events.repeats(t)[row]),
+            base=self.config.points_replay,
+        )
+        return support(self.config.dispatch, None, window.topology, window.context, case, s.second)
+
+    def _key(self, events: Events, window: StreamWindow, row: int) -> str:
+        top = window.topology
+        return top.entity_ids[row] if events is self.gap else top.circuits[row].circuit_id
+
+    def _finding(
+        self,
+        events: Events,
+        state: StreamState,
+        window: StreamWindow,
+        s: Sample,
+        row: int,
+        change: Any,
+        more: Support | None = None,
+    ) -> StreamFinding:
+        top, c = window.topology, state["circuit"]
+        t = state["entity"] if events is self.gap else c
+        found = more or self._support(events, t, window, s, row)
+        minutes = (s.second - int(events.since(t)[row])) / 60
+        evidence: dict[str, Any] = {"minutes": round(minutes, 1)}
+        if events is self.gap:
+            rule, plant, percent = "energy_balance", top.entity_ids[row], float(-np.expm1(t["gap"][row]) * 100)
+            circuits = tuple(q.circuit_id for q in top.circuits if q.entity_id == plant and q.role == "plant_total")
+            evidence["drop_percent"] = round(percent, 1)
+            word = Text(
+                f"总表电量比各回路之和少了 {percent:.0f} %(与平时相比)",
+                f"the plant's meter shows {percent:.0f} % less than its circuits add up to, compared with before",
+            )
+        else:
+            plant, circuits = top.circuits[row].entity_id, (top.circuits[row].circuit_id,)
+            if events is self.frozen:
+                rule, evidence["run"] = "frozen", int(c["run"][row])
+                word = Text(
+                    f"数值 {minutes:.0f} 分钟不变,超出本通道自身的重复",
+                    f"the value has not moved for {minutes:.0f} minutes, beyond this channel's own repeats",
+                )
+            else:
+                rule, day = "replayed", int(c["agrees"][row].argmax()) + 1
+                evidence["days_before"], evidence["half_hours"] = day, int(c["agrees"][row].max())
+                word = Text(
+                    f"曲线与 {day} 天前相同,已 {evidence['half_hours']} 个半小时",
+                    f"the curve equals that of {day} days before, for {evidence['half_hours']} half hours",
+                )
+        return StreamFinding(
+            event_id=events.id(t, row, self._key(events, window, row)),
+            change=change,
+            level="dispatch" if events.phase(t)[row] == DISPATCH else "notice",
+            link_id="",
+            entity_id=plant,
+            circuit_ids=circuits,
+            rule=rule,
+            verdict="suspect",
+            since=instant(events.since(t)[row]),
+            at=instant(s.second),
+            expected_end=None,
+            score=float(np.clip(0.5 + 0.15 * found.points, 0.05, 1.0)),
+            reasons=(word, *found.reasons),
+            counter=found.counter,
+            evidence={**evidence, **found.evidence},
+        )
