@@ -201,15 +201,31 @@ def _defaults() -> dict[str, Any]:
     return document
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `over` laid over it, level by level; null takes a key away."""
     out = dict(base)
     for key, value in over.items():
         kept = out.get(key)
         if value is None:
             out.pop(key, None)
             continue
-        out[key] = _merged(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
+        out[key] = merged(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
     return out
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A person's YAML file of knobs.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no mapping.
+    """
+    try:
+        over = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"knobs {path}: {error}", expected="a UTF-8 YAML file", hint="correct the file") from error
+    if not isinstance(over, dict):
+        raise ConfigError(f"knobs {path} hold {type(over).__name__}", expected="a mapping like knobs.yaml")
+    return over
 
 
 def load_knobs(path: Path | None = None, base_rate: float | None = None) -> Knobs:
@@ -220,17 +236,9 @@ def load_knobs(path: Path | None = None, base_rate: float | None = None) -> Knob
     """
     document = _defaults()
     if path is not None:
-        try:
-            over = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"knobs {path}: {error}", expected="a UTF-8 YAML file", hint="correct the file"
-            ) from error
-        if not isinstance(over, dict):
-            raise ConfigError(f"knobs {path} hold {type(over).__name__}", expected="a mapping like knobs.yaml")
-        document = _merged(document, over)
+        document = merged(document, read_mapping(path))
     if base_rate is not None:
-        document = _merged(document, {"violations": {"base_rate": base_rate}})
+        document = merged(document, {"violations": {"base_rate": base_rate}})
     try:
         return Knobs.model_validate(document)
     except ValidationError as error:

@@ -28,6 +28,12 @@ class Purpose(IntEnum):
     WEATHER = 10
     WEEK = 11
     REGISTER = 12
+    PLANT = 21
+    SHIFT = 22
+    PLANT_STORY = 23
+    MINUTE = 24
+    ANSWER = 25
+    ORDERS = 26
 
 
 def stream(seed: int, purpose: Purpose, block: int = 0, day: int = 0) -> np.random.Generator:
