@@ -51,7 +51,7 @@ def topology(links: int) -> Topology:
         circuits.append(Circuit(f"{plant}/T", plant, "plant_total", rated=500.0, station=plant))
         circuits += [Circuit(f"{plant}/P{i}", plant, "production", rated=100.0, station=plant) for i in range(5)]
         circuits += [Circuit(f"{plant}/F{i}", plant, "treatment", rated=20.0, station=plant) for i in range(4)]
-        chosen += [Link(f"{plant}/L{i}", f"{plant}/F{i}", (f"{plant}/P{i}", f"{plant}/P{i + 1}")) for i in range(4)]
+        chosen += [Link(f"{plant}/L{i}", (f"{plant}/F{i}",), (f"{plant}/P{i}", f"{plant}/P{i + 1}")) for i in range(4)]
         if p % 5 == 0:
             factors += [Factor(f"{plant}/G{i}", f"{plant}/L{i}", "a24088") for i in range(4)]
     return Topology.of(circuits, chosen, factors)

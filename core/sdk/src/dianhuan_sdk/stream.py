@@ -1,7 +1,7 @@
 """Real-time models: a window over all circuits in, findings about links out, once a tick (a minute).
 
-A *link* is one treatment circuit with the production circuits whose pollution it treats (many-to-many: a production
-circuit may stand in several links). Links are proposed from data (`dianhuan_sdk.links`) and confirmed by a person; a
+A *link* is one piece of treatment (one circuit, or several that share the work or stand by for each other) with the
+production circuits whose pollution it treats; many-to-many: a circuit may stand in several links. Links are proposed from data (`dianhuan_sdk.links`) and confirmed by a person; a
 topology holds confirmed links only. State is arrays in `StreamState`, dumped and loaded as Arrow, never pickled.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntFlag
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -78,16 +79,17 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A treatment circuit and its production circuits, confirmed by a person.
+    """A piece of treatment and its production circuits, confirmed by a person.
 
     Args:
         link_id: key, unique in the hub and stable over restarts.
-        treatment: circuit id with the role treatment or combined.
+        treatment: circuit ids with the role treatment or combined; several where fans share the work or stand by for
+            each other (一用一备): their loads are added up.
         production: circuit ids with the role production or combined, of the same plant; at least one.
     """
 
     link_id: str
-    treatment: str
+    treatment: tuple[str, ...]
     production: tuple[str, ...]
 
 
@@ -117,10 +119,10 @@ class Topology:
         circuit_role: shape (circuits,), ordinal into `CIRCUIT_ROLES`.
         circuit_station: shape (circuits,), equal numbers = same plant and station.
         rated: shape (circuits,), float32, NaN = unknown.
-        treatment: shape (links,), ordinal of the treatment circuit.
         link_entity: shape (links,), ordinal into `entity_ids`.
-        pair_link, pair_circuit: shape (pairs,), ascending in `pair_link`: production circuit by link.
+        pair_link, pair_circuit: shape (pairs,), ascending in `pair_link`: production circuits by link.
         pair_start: shape (links,), first pair of each link, for `np.add.reduceat`.
+        unit_link, unit_circuit, unit_start: the same of the treatment circuits.
         combined: shape (links,), true where any of its circuits feeds both.
         factor_link: shape (factors,), ordinal of the link.
     """
@@ -133,11 +135,13 @@ class Topology:
     circuit_role: Marks
     circuit_station: Ordinals
     rated: FloatArray
-    treatment: Ordinals
     link_entity: Ordinals
     pair_link: Ordinals
     pair_circuit: Ordinals
     pair_start: Ordinals
+    unit_link: Ordinals
+    unit_circuit: Ordinals
+    unit_start: Ordinals
     combined: BoolArray
     factor_link: Ordinals
 
@@ -160,13 +164,12 @@ class Topology:
         entity = np.array([plants[c.entity_id] for c in circuits], np.int32)
         station: dict[tuple[str, str], int] = {}
         roles = np.array([CIRCUIT_ROLES.index(c.role) for c in circuits], np.uint8)
-        treatment = np.array([at[link.treatment] for link in links], np.int32)
-        sizes = np.array([len(link.production) for link in links], np.int32)
-        pair_circuit = np.array([at[p] for link in links for p in link.production], np.int32)
-        pair_link = np.repeat(np.arange(len(links), dtype=np.int32), sizes)
+        pair_link, pair_circuit, pair_start = _members([[at[p] for p in link.production] for link in links])
+        unit_link, unit_circuit, unit_start = _members([[at[t] for t in link.treatment] for link in links])
         both = roles == CIRCUIT_ROLES.index("combined")
-        combined = both[treatment]
-        np.logical_or.at(combined, pair_link, both[pair_circuit])
+        combined = np.zeros(len(links), bool)
+        combined[pair_link[both[pair_circuit]]] = True
+        combined[unit_link[both[unit_circuit]]] = True
         return Topology(
             circuits=tuple(circuits),
             links=tuple(links),
@@ -178,26 +181,20 @@ class Topology:
                 [station.setdefault((c.entity_id, c.station), len(station)) for c in circuits], np.int32
             ),
             rated=np.array([np.nan if c.rated is None else c.rated for c in circuits], np.float32),
-            treatment=treatment,
-            link_entity=entity[treatment],
+            link_entity=entity[unit_circuit[unit_start]],
             pair_link=pair_link,
             pair_circuit=pair_circuit,
-            pair_start=(np.cumsum(sizes) - sizes).astype(np.int32),
+            pair_start=pair_start,
+            unit_link=unit_link,
+            unit_circuit=unit_circuit,
+            unit_start=unit_start,
             combined=combined,
             factor_link=np.array([link_at[f.link_id] for f in factors], np.int32),
         )
 
     def keys(self, table: StateTable) -> tuple[str, ...]:
         """Keys of the rows of a state table of that name, in the order of the arrays."""
-        match table:
-            case "circuit":
-                return tuple(c.circuit_id for c in self.circuits)
-            case "link":
-                return tuple(link.link_id for link in self.links)
-            case "factor":
-                return tuple(f.factor_id for f in self.factors)
-            case "entity":
-                return self.entity_ids
+        return _keys(self)[table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +388,23 @@ def instant(second: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(second))
 
 
+@lru_cache(maxsize=8)
+def _keys(topology: Topology) -> Mapping[StateTable, tuple[str, ...]]:
+    return {
+        "circuit": tuple(c.circuit_id for c in topology.circuits),
+        "link": tuple(link.link_id for link in topology.links),
+        "factor": tuple(f.factor_id for f in topology.factors),
+        "entity": topology.entity_ids,
+    }
+
+
+def _members(lists: Sequence[Sequence[int]]) -> tuple[Ordinals, Ordinals, Ordinals]:
+    """Owner and member of each pair, and the first pair of each owner."""
+    sizes = np.array([len(members) for members in lists], np.int32)
+    owner = np.repeat(np.arange(len(lists), dtype=np.int32), sizes)
+    return owner, np.array([m for ms in lists for m in ms], np.int32), (np.cumsum(sizes) - sizes).astype(np.int32)
+
+
 def _ordinals(what: str, keys: Sequence[str]) -> dict[str, int]:
     at = {key: i for i, key in enumerate(keys)}
     if len(at) < len(keys):
@@ -400,9 +414,12 @@ def _ordinals(what: str, keys: Sequence[str]) -> dict[str, int]:
 
 
 def _check(link: Link, at: Mapping[str, int], circuits: Sequence[Circuit]) -> None:
-    if not link.production:
-        raise InputError(f"link {link.link_id} has no production circuit", expected="at least one")
-    for circuit_id, role in ((link.treatment, "treatment"), *((p, "production") for p in link.production)):
+    if not link.production or not link.treatment:
+        raise InputError(f"link {link.link_id} has a side without circuits", expected="at least one on either side")
+    for circuit_id, role in (
+        *((t, "treatment") for t in link.treatment),
+        *((p, "production") for p in link.production),
+    ):
         if circuit_id not in at:
             raise InputError(f"link {link.link_id} names circuit {circuit_id}", expected="a circuit given here")
         circuit = circuits[at[circuit_id]]
@@ -411,5 +428,5 @@ def _check(link: Link, at: Mapping[str, int], circuits: Sequence[Circuit]) -> No
                 f"link {link.link_id}: circuit {circuit_id} has the role {circuit.role}",
                 expected=f"{role} or combined",
             )
-        if circuit.entity_id != circuits[at[link.treatment]].entity_id:
+        if circuit.entity_id != circuits[at[link.treatment[0]]].entity_id:
             raise InputError(f"link {link.link_id} crosses plants at {circuit_id}", expected="circuits of one plant")

@@ -139,7 +139,7 @@ def plants(days: int = 4, seed: int = 1, step_s: int = 600, start: date = date(2
             Circuit(f"P{p}/line2", f"P{p}", "production", station=f"S{p}", facility="MF0002"),
             Circuit(f"P{p}/fan", f"P{p}", "treatment", station=f"S{p}", facility="TA001"),
         ]
-        links.append(Link(f"P{p}/TA001", f"P{p}/fan", (f"P{p}/line1", f"P{p}/line2")))
+        links.append(Link(f"P{p}/TA001", (f"P{p}/fan",), (f"P{p}/line1", f"P{p}/line2")))
         kw += [np.asarray(a, np.float32).round(2) for a in (total, *lines, treatment)]
         factors.append(gas.astype(np.float32))
         lost = np.concatenate([lost, np.repeat((event & (p == 4))[None], 4, axis=0)])

@@ -21,7 +21,7 @@ _TOLERANCE = 0.02
 _AFTER = {
     "opened": ("",),
     "again": ("ended",),
-    "raised": ("opened", "again"),
+    "raised": ("opened", "again", "ended"),
     "ended": ("opened", "again", "raised"),
 }
 """What may come before each change of an event."""
