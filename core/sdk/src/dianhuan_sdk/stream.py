@@ -1,8 +1,9 @@
 """Real-time models: a window over all circuits in, findings about links out, once a tick (a minute).
 
 A *link* is one piece of treatment (one circuit, or several that share the work or stand by for each other) with the
-production circuits whose pollution it treats; many-to-many: a circuit may stand in several links. Links are proposed from data (`dianhuan_sdk.links`) and confirmed by a person; a
-topology holds confirmed links only. State is arrays in `StreamState`, dumped and loaded as Arrow, never pickled.
+production circuits whose pollution it treats; many-to-many: a circuit may stand in several links. Links are proposed
+from data (`dianhuan_sdk.links`) and confirmed by a person; a topology holds confirmed links only. State is arrays in
+`StreamState`, dumped and loaded as Arrow, never pickled.
 """
 
 from __future__ import annotations

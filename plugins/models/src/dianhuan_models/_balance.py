@@ -31,13 +31,15 @@ BALANCE_FIELDS: tuple[StateField, ...] = (
     StateField("gap", "f4", 0.0),
     StateField("cusum", "f4", 0.0),
     StateField("began", "i8", 0),
+    StateField("cusum_up", "f4", 0.0),
+    StateField("began_up", "i8", 0),
     StateField("changed", "?", False),
 )
 """Columns of the state table `entity`."""
 
 
 def follow(e: Columns, top: Topology, s: Sample, excluded: BoolArray, k: float, h: float) -> None:
-    """Take a sample; at the end of each hour move the CUSUM of log(total ÷ sum of circuits) downwards.
+    """Take a sample; at the end of each hour move the CUSUMs of log(total ÷ sum of circuits).
 
     Args:
         e: the state table `entity`.
@@ -71,7 +73,7 @@ def _sides(top: Topology) -> tuple[BoolArray, BoolArray]:
 
 
 def _close(e: Columns, s: Sample, k: float, h: float) -> None:
-    for name in ("hours", "cusum"):
+    for name in ("hours", "cusum", "cusum_up"):
         e[name][e["changed"]] = 0
     mean = e["parts_kwh"] * 60 / np.maximum(e["balanced"], 1)
     e["peak"] = np.maximum(e["peak"] * np.float32(0.9995), mean)
@@ -83,11 +85,12 @@ def _close(e: Columns, s: Sample, k: float, h: float) -> None:
     off_by = np.where(use, ratio - e["usual"], 0)
     ready = use & (e["hours"] >= READY_HOURS)
     z = np.clip(off_by / np.maximum(e["spread"], SPREAD_FLOOR), -CLIP, CLIP)
-    before = e["cusum"].copy()
-    e["cusum"][ready] = np.clip(before - z - k, 0, 1.5 * h)[ready]
-    e["began"][(before == 0) & (e["cusum"] > 0)] = s.second - 3600
+    for cusum, began, sign in (("cusum", "began", -1), ("cusum_up", "began_up", 1)):
+        before = e[cusum].copy()
+        e[cusum][ready] = np.clip(before + sign * z - k, 0, 1.5 * h)[ready]
+        e[began][(before == 0) & (e[cusum] > 0)] = s.second - 3600
     e["gap"][use] += (0.1 * (off_by - e["gap"]))[use]
-    learn = use & (e["cusum"] < h / 4)
+    learn = use & (e["cusum"] < h / 4) & (e["cusum_up"] < h / 4)
     rate = np.maximum(1 / (e["hours"] + 6), 1 / 240)
     bounded = np.where(ready, np.clip(off_by, -e["spread"], e["spread"]), off_by)
     e["usual"][learn] += (rate * bounded)[learn]

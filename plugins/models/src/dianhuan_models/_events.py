@@ -37,11 +37,13 @@ class Events:
 
     Args:
         prefix: begins the names of its columns.
-        mute_minutes: after an event ended, a new one within this time since it opened is the same event again.
+        mute_minutes: an event that comes back within this time since it opened is the same event again.
+        wait_minutes: so long after it opened, an event that is over may still be raised; 0 = not at all.
     """
 
     prefix: str
     mute_minutes: float
+    wait_minutes: float = 0.0
 
     @property
     def fields(self) -> tuple[StateField, ...]:
@@ -53,6 +55,9 @@ class Events:
             StateField(f"{p}_opened", "i8", 0),
             StateField(f"{p}_muted", "i8", 0),
             StateField(f"{p}_repeats", "f4", 0.0),
+            StateField(f"{p}_waits", "i8", 0),
+            StateField(f"{p}_ended", "i8", 0),
+            StateField(f"{p}_sent", "?", False),
         )
 
     def phase(self, t: Columns) -> np.ndarray[Any, np.dtype[np.int8]]:
@@ -85,18 +90,42 @@ class Events:
             minutes: length of the sample.
         """
         phase, muted = self.phase(t), t[f"{self.prefix}_muted"]
+        waits, sent = t[f"{self.prefix}_waits"], t[f"{self.prefix}_sent"]
         self.repeats(t)[:] *= np.float32(np.exp(-minutes / (30 * 1440)))
         begin = active & (phase == 0) & ~silent
         opened, again = np.flatnonzero(begin & (muted <= second)), np.flatnonzero(begin & (muted > second))
         ended = np.flatnonzero(~active & (phase > 0))
-        phase[opened] = phase[again] = NOTICE
+        sent[opened] = False
+        phase[opened] = NOTICE
+        phase[again] = np.where(sent[again], DISPATCH, NOTICE)
         self.since(t)[opened] = since[opened]
         self.opened_at(t)[opened] = second
         muted[opened] = second + int(self.mute_minutes * 60)
         self.repeats(t)[opened] += 1
         self.repeats(t)[again] += 1
+        waits[opened] = waits[again] = 0
+        told = ended[phase[ended] == NOTICE]
+        waits[told] = self.opened_at(t)[told] + int(self.wait_minutes * 60)
+        t[f"{self.prefix}_ended"][ended] = second
+        waits[waits <= second] = 0
         phase[ended] = 0
         return Changes(opened, again, ended)
+
+    def open_or_waiting(self, t: Columns) -> BoolArray:
+        """Shape (rows,): a notice that may be raised: it goes on, or is over and not answered yet."""
+        return np.asarray((self.phase(t) == NOTICE) | (t[f"{self.prefix}_waits"] > 0))
+
+    def lasted(self, t: Columns, row: int, second: int) -> float:
+        """Minutes from the beginning of the row's event to its end, or to now."""
+        last = second if self.phase(t)[row] else max(int(t[f"{self.prefix}_ended"][row]), int(self.since(t)[row]))
+        return (last - int(self.since(t)[row])) / 60
+
+    def send(self, t: Columns, row: int | np.signedinteger[Any]) -> None:
+        """Raise the row's event to dispatch."""
+        if self.phase(t)[row]:
+            self.phase(t)[row] = DISPATCH
+        t[f"{self.prefix}_waits"][row] = 0
+        t[f"{self.prefix}_sent"][row] = True
 
     def rearm(self, t: Columns, keys: Sequence[str], rearmed: Mapping[str, datetime]) -> None:
         """End the own mute of rows that an officer re-armed after their last event was told."""

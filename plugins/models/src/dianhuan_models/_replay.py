@@ -15,18 +15,21 @@ SLOT_S = 1800
 PER_DAY = 48
 LAGS = 7
 RING = (LAGS + 1) * PER_DAY
-AGREE = 0.015
-"""Half-hour means within 1.5 % agree: a copy with 1 % of noise stays inside, production rarely does."""
+NEAR, EXACT = 0.006, 1e-4
+"""Half-hour means this close agree: a copy with 1 % of noise a minute stays inside .6 %, one without inside .01 %."""
 
-CHANCE_FLOOR, CHANCE_TOP = 0.02, 0.95
+CHANCE_FLOOR, CHANCE_TOP = 0.005, 0.95
 
 REPLAY_FIELDS: tuple[StateField, ...] = (
     StateField("ring", "f4", np.nan, RING),
     StateField("sum", "f4", 0.0),
     StateField("count", "f4", 0.0),
-    StateField("agrees", "i2", 0, LAGS),
-    StateField("chance", "f4", 0.2),
-    StateField("replay_since", "i8", 0, LAGS),
+    StateField("near", "i2", 0, LAGS),
+    StateField("near_chance", "f4", 0.2),
+    StateField("near_since", "i8", 0, LAGS),
+    StateField("exact", "i2", 0, LAGS),
+    StateField("exact_chance", "f4", 0.02),
+    StateField("exact_since", "i8", 0, LAGS),
 )
 """Columns of the state table `circuit`: eight days of half-hour means, and what agreed with the days before."""
 
@@ -44,7 +47,7 @@ def follow(c: Columns, s: Sample, busy: BoolArray, eps: float, least: int) -> Bo
         s: the sample.
         busy: shape (circuits,): under load, so that agreement means something.
         eps: wrong findings a month and circuit that are put up with.
-        least: shortest run, half hours.
+        least: shortest run of half hours that are near; a third of it for those that are exact.
 
     Returns:
         Shape (circuits,): a run beyond chance goes on.
@@ -52,30 +55,41 @@ def follow(c: Columns, s: Sample, busy: BoolArray, eps: float, least: int) -> Bo
     good = ~np.isnan(s.x) & ~s.changed
     c["sum"][good] += s.x[good]
     c["count"][good] += s.minutes
-    need = run_needed(c["chance"], eps, 30.0 * PER_DAY * LAGS, least)
+    needs = {
+        "near": run_needed(c["near_chance"], eps, 30.0 * PER_DAY * LAGS, least),
+        "exact": run_needed(c["exact_chance"], eps, 30.0 * PER_DAY * LAGS, max(least // 3, 2)),
+    }
     if s.second % SLOT_S == 0:
-        _close(c, s, busy, need)
-    return np.asarray(c["agrees"].max(axis=1) >= need)
+        _close(c, s, busy, needs)
+    return np.asarray((c["near"].max(axis=1) >= needs["near"]) | (c["exact"].max(axis=1) >= needs["exact"]), bool)
 
 
-def _close(c: Columns, s: Sample, busy: BoolArray, need: np.ndarray[Any, Any]) -> None:
+def longest(c: Columns, row: int) -> tuple[int, int, int]:
+    """Days before, half hours, and beginning (seconds) of a circuit's longest run."""
+    kind = "exact" if c["exact"][row].max() >= c["near"][row].max() else "near"
+    lag = int(c[kind][row].argmax())
+    return lag + 1, int(c[kind][row, lag]), int(c[f"{kind}_since"][row, lag])
+
+
+def _close(c: Columns, s: Sample, busy: BoolArray, needs: dict[str, np.ndarray[Any, Any]]) -> None:
     enough = c["count"] * 60 >= SLOT_S / 2
     mean = np.where(enough, c["sum"] * s.minutes / np.maximum(c["count"], s.minutes), np.float32(np.nan))
     slot = (s.second // SLOT_S - 1) % RING
     before = (slot - PER_DAY * np.arange(1, LAGS + 1)) % RING
     old = c["ring"][:, before]
-    with np.errstate(invalid="ignore"):
-        close = np.abs(mean[:, None] - old) <= AGREE * np.abs(old)
-        counts = (busy & enough)[:, None] & ~np.isnan(old)
-    starts = counts & close & (c["agrees"] == 0)
-    c["replay_since"][starts] = s.second - SLOT_S
-    c["agrees"] = np.where(counts, np.where(close, c["agrees"] + 1, 0), c["agrees"]).astype(np.int16)
-    longest = c["agrees"].max(axis=1)
-    c["agrees"][~enough & busy] = 0
-    share = close.sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
-    learn = counts.any(axis=1) & (longest < need / 2)  # a copy must not teach that copies are usual
-    c["chance"][learn] += 0.02 * (share - c["chance"])[learn]
-    np.clip(c["chance"], CHANCE_FLOOR, CHANCE_TOP, out=c["chance"])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.abs(mean[:, None] - old) / np.abs(old)
+    counts = (busy & enough)[:, None] & ~np.isnan(apart)
+    any_, many = counts.any(axis=1), np.maximum(counts.sum(axis=1), 1)
+    for kind, within in (("near", NEAR), ("exact", EXACT)):
+        close = counts & (apart <= within)
+        runs, chance = c[kind], c[f"{kind}_chance"]
+        c[f"{kind}_since"][close & (runs == 0)] = s.second - SLOT_S
+        longest_run = runs.max(axis=1)
+        runs[:] = np.where(counts, np.where(close, runs + 1, 0), runs)
+        learn = any_ & (longest_run < needs[kind] / 2)  # a copy must not teach that copies are usual
+        chance[learn] += 0.02 * ((close.sum(axis=1) / many) - chance)[learn]
+        np.clip(chance, CHANCE_FLOOR, CHANCE_TOP, out=chance)
     c["ring"][:, slot] = mean
     c["sum"][:] = 0
     c["count"][:] = 0

@@ -9,9 +9,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models import _levels
-from dianhuan_models._corroborate import FACTOR_FIELDS, Case, DispatchConfig, Support, follow_factors, support
-from dianhuan_models._events import DISPATCH, NOTICE, Events
-from dianhuan_models._linked import COMBINED, DEAD, NO_DATA, Links, kw, look, officer_mute
+from dianhuan_models._corroborate import (
+    FACTOR_FIELDS,
+    LINK_FIELDS,
+    Case,
+    DispatchConfig,
+    Support,
+    follow_factors,
+    support,
+)
+from dianhuan_models._events import DISPATCH, Events
+from dianhuan_models._linked import COMBINED, DEAD, NO_DATA, ZERO_FIELDS, Links, kw, look, officer_mute
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import StateField, StreamFinding, StreamState, StreamWindow, Text
 from dianhuan_sdk.features import BoolArray
@@ -35,7 +43,6 @@ class OffConfig(BaseModel):
     often_margin: float = Field(default=0.25, gt=0, lt=1, description="share off above the own share that adds up")
     often_minutes: float = Field(default=90.0, gt=0, description="sum of that excess that makes an event")
     mute_hours: float = Field(default=24.0, ge=0, description="an event again within this time is the same event")
-    zero_minutes: float = Field(default=60.0, ge=0, description="exact zeros at standstill that prove zero to be usual")
     dispatch: DispatchConfig = DispatchConfig()
 
 
@@ -44,14 +51,14 @@ class TreatmentOff:
 
     def __init__(self, config: OffConfig) -> None:
         self.config = config
-        self.events = Events("m01", config.mute_hours * 60)
+        self.events = Events("m01", config.mute_hours * 60, config.dispatch.wait_minutes)
         self.doubts = Events("m01q", config.mute_hours * 60)
 
     @property
     def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
         """See `StreamModel.layout`."""
         return {
-            "circuit": _levels.LEVEL_FIELDS,
+            "circuit": (*_levels.LEVEL_FIELDS, *ZERO_FIELDS),
             "factor": FACTOR_FIELDS,
             "link": (
                 StateField("clock", "f4", 0.0),
@@ -65,9 +72,7 @@ class TreatmentOff:
                 StateField("excess_since", "i8", 0),
                 StateField("share", "f4", 0.05),
                 StateField("rule", "i1", OFF),
-                StateField("zero_run", "i1", 0),
-                StateField("zero_minutes", "f4", 0.0),
-                StateField("low_minutes", "f4", 0.0),
+                *LINK_FIELDS,
                 *self.events.fields,
                 *self.doubts.fields,
             ),
@@ -88,15 +93,12 @@ class TreatmentOff:
     def _sample(self, state: StreamState, window: StreamWindow, sample: Sample) -> list[StreamFinding]:
         c, t, top = state["circuit"], state["link"], window.topology
         usual = np.ones(len(top.circuits), bool)
-        usual[top.treatment[(t["clock"] > 0) | (t["excess"] > 30)]] = False
+        usual[top.unit_circuit[((t["clock"] > 0) | (t["excess"] > 30))[top.unit_link]]] = False
         _levels.learn(c, top, sample, usual)
         links = look(c, window, sample)
-        with np.errstate(invalid="ignore"):
-            low = links.judged & (links.treatment < c["off_below"][top.treatment])
-        dead = self._dead(t, links, low, sample.minutes)
         clear = ~top.combined & ~links.dark & ~links.reported
-        off = links.producing & low & ~dead & clear
-        self._clocks(t, links, off, low, dead, clear, sample)
+        off = links.producing & links.low & clear
+        self._clocks(t, links, off, clear, sample)
         keys, m = top.keys("link"), sample.minutes
         persist = np.clip(
             self.config.pause_factor * t["pause"], self.config.persist_minutes, self.config.longest_minutes
@@ -112,40 +114,26 @@ class TreatmentOff:
         since = np.where(long_off, t["began"], t["excess_since"])
         silent = officer_mute(window, keys, sample.second)
         changes = self.events.advance(t, active, since, silent, sample.second, m)
-        running = links.producing & links.judged & ~low & clear
-        follow_factors(state["factor"], window, sample.column, running & (phase == 0), t["clock"] > 0, m)
+        running = links.producing & links.running & clear
+        waiting = t["m01_waits"] > 0
+        follow_factors(
+            self.config.dispatch, state, window, sample.column, running & (phase == 0), t["clock"] > 0, waiting, m
+        )
         out = [self._finding(state, window, sample, r, "opened") for r in changes.opened]
         out += [self._finding(state, window, sample, r, "again") for r in changes.again]
         out += [self._finding(state, window, sample, r, "ended") for r in changes.ended]
-        for row in np.flatnonzero(phase == NOTICE):
+        for row in np.flatnonzero(self.events.open_or_waiting(t)):
             found = self._support(state, window, sample, int(row))
             if found.points >= self.config.dispatch.threshold and not silent[row]:
-                phase[row] = DISPATCH
+                self.events.send(t, row)
                 out.append(self._finding(state, window, sample, int(row), "raised", found))
-        return out + self._doubts(state, window, sample, links, dead, silent)
+        return out + self._doubts(state, window, sample, links, silent)
 
-    def _dead(self, t: Columns, links: Links, low: BoolArray, minutes: float) -> BoolArray:
-        """Exact zeros of a channel whose own standstill is not zero, or has not been seen yet.
-
-        Zeros teach only if they began while production stood still: a channel that dies while production runs never
-        proves its own zeros.
-        """
-        zero = links.treatment == 0
-        run = t["zero_run"]
-        run[~zero & ~np.isnan(links.treatment)] = 0
-        begins = zero & (run == 0)
-        run[begins] = np.where(links.idle[begins], 1, 2)
-        t["zero_minutes"][zero & (run == 1) & links.idle] += minutes
-        t["low_minutes"][low & ~zero & links.idle] += minutes
-        proven = (t["zero_minutes"] >= self.config.zero_minutes) & (t["zero_minutes"] > 0.5 * t["low_minutes"])
-        return np.asarray(zero & ~proven)
-
-    def _clocks(
-        self, t: Columns, links: Links, off: BoolArray, low: BoolArray, dead: BoolArray, clear: BoolArray, s: Sample
-    ) -> None:
+    def _clocks(self, t: Columns, links: Links, off: BoolArray, clear: BoolArray, s: Sample) -> None:
         """Minutes off, minutes calm, minutes unknown, excess of the share off, and what they teach."""
         config, m = self.config, s.minutes
-        known = (links.judged & ~dead & clear & links.producing) | links.idle | links.reported
+        judged = links.producing & (links.low | links.running) & clear
+        known = judged | links.idle | links.reported
         t["began"][off & (t["clock"] == 0)] = s.second - int(m * 60)
         t["clock"][off] += m
         t["calm"] = np.where(off, 0, np.where(known, t["calm"] + m, t["calm"])).astype(np.float32)
@@ -155,7 +143,6 @@ class TreatmentOff:
         longer = t["clock"] - t["pause"]
         t["pause"][pause] += np.where(longer > 0, 0.3 * longer, 0.02 * longer)[pause]
         t["clock"][over | links.reported | (t["dark"] > config.dark_minutes)] = 0
-        judged = links.producing & links.judged & ~dead & clear
         learn = judged & (t["excess"] < 30) & (t["clock"] < config.persist_minutes)
         rate = np.float32(m / (5 * 1440))
         t["share"][learn] += rate * (off[learn] - t["share"][learn])
@@ -165,12 +152,12 @@ class TreatmentOff:
         np.minimum(t["excess"], 2 * config.often_minutes, out=t["excess"])
         t["excess"][links.reported] = 0
         t["excess_since"][(before == 0) & (t["excess"] > 0)] = s.second - int(m * 60)
-        blind = links.producing & ~links.reported & ~links.dark & (~links.judged | dead)
+        blind = links.producing & ~links.reported & ~links.dark & ~links.low & ~links.running
         t["blind_since"][blind & (t["blind"] == 0)] = s.second - int(m * 60)
         t["blind"] = np.where(blind, t["blind"] + m, np.where(known & clear, 0, t["blind"])).astype(np.float32)
 
     def _doubts(
-        self, state: StreamState, window: StreamWindow, s: Sample, links: Links, dead: BoolArray, silent: BoolArray
+        self, state: StreamState, window: StreamWindow, s: Sample, links: Links, silent: BoolArray
     ) -> list[StreamFinding]:
         """`cannot_tell`, once per stretch: production runs and the treatment cannot be judged."""
         t, top = state["link"], window.topology
@@ -181,7 +168,7 @@ class TreatmentOff:
         out = []
         for change, rows in (("opened", changes.opened), ("again", changes.again), ("ended", changes.ended)):
             for row in rows:
-                why = COMBINED if top.combined[row] else DEAD if dead[row] else NO_DATA
+                why = COMBINED if top.combined[row] else DEAD if links.dead[row] else NO_DATA
                 out.append(
                     StreamFinding(
                         event_id=self.doubts.id(t, row, top.links[row].link_id),
@@ -189,7 +176,7 @@ class TreatmentOff:
                         level="notice",
                         link_id=top.links[row].link_id,
                         entity_id=top.entity_ids[top.link_entity[row]],
-                        circuit_ids=(top.links[row].treatment,),
+                        circuit_ids=top.links[row].treatment,
                         rule="treatment_unknown",
                         verdict="cannot_tell",
                         since=instant(self.doubts.since(t)[row]),
@@ -208,22 +195,23 @@ class TreatmentOff:
         mates = (top.link_entity == top.link_entity[row]) & (self.events.phase(t) > 0)
         case = Case(
             event_id=self.events.id(t, row, top.links[row].link_id),
-            link=row,
-            off_minutes=(s.second - int(self.events.since(t)[row])) / 60,
+            minutes=self.events.lasted(t, row, s.second),
             opened_at=int(self.events.opened_at(t)[row]),
             second_circuit=bool(mates.sum() > 1),
             repeats=float(self.events.repeats(t)[row]),
+            told=int(t["told"][row]),
+            told_percent=float(t["told_percent"][row]),
         )
-        return support(self.config.dispatch, state["factor"], top, window.context, case, s.second)
+        return support(self.config.dispatch, window.context, case, s.second)
 
     def _finding(
         self, state: StreamState, window: StreamWindow, s: Sample, row: int, change: Any, more: Support | None = None
     ) -> StreamFinding:
         c, t, top = state["circuit"], state["link"], window.topology
         link, found = top.links[row], more or self._support(state, window, s, int(row))
-        treatment = int(top.treatment[row])
-        x, usual = float(s.x[treatment]), float(c["on_level"][treatment])
-        minutes = float(t["clock"][row])
+        units = top.unit_circuit[top.unit_link == row]
+        x, usual = float(s.x[units].sum()), float(c["on_level"][units].max())
+        minutes = self.events.lasted(t, row, s.second)
         if t["rule"][row] == OFF:
             word = Text(
                 f"产污设施在生产,治污设施停运已 {minutes:.0f} 分钟(现 {kw(x)},平时运行 {kw(usual)})",
@@ -245,10 +233,10 @@ class TreatmentOff:
         return StreamFinding(
             event_id=self.events.id(t, row, link.link_id),
             change=change,
-            level="dispatch" if self.events.phase(t)[row] == DISPATCH else "notice",
+            level="dispatch" if change == "raised" or self.events.phase(t)[row] == DISPATCH else "notice",
             link_id=link.link_id,
             entity_id=top.entity_ids[top.link_entity[row]],
-            circuit_ids=(link.treatment, *link.production),
+            circuit_ids=(*link.treatment, *link.production),
             rule=RULES[int(t["rule"][row])],
             verdict="suspect",
             since=instant(self.events.since(t)[row]),

@@ -9,9 +9,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models import _levels
-from dianhuan_models._corroborate import FACTOR_FIELDS, Case, DispatchConfig, Support, follow_factors, support
-from dianhuan_models._events import DISPATCH, NOTICE, Events
-from dianhuan_models._linked import Links, look, officer_mute
+from dianhuan_models._corroborate import (
+    FACTOR_FIELDS,
+    LINK_FIELDS,
+    Case,
+    DispatchConfig,
+    Support,
+    follow_factors,
+    support,
+)
+from dianhuan_models._events import DISPATCH, Events
+from dianhuan_models._linked import ZERO_FIELDS, Links, look, officer_mute
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import StateField, StreamFinding, StreamState, StreamWindow, Text
 from dianhuan_sdk.features import BoolArray
@@ -51,13 +59,13 @@ class Underload:
 
     def __init__(self, config: UnderloadConfig) -> None:
         self.config = config
-        self.events = Events("m02", config.mute_hours * 60)
+        self.events = Events("m02", config.mute_hours * 60, config.dispatch.wait_minutes)
 
     @property
     def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
         """See `StreamModel.layout`."""
         return {
-            "circuit": _levels.LEVEL_FIELDS,
+            "circuit": (*_levels.LEVEL_FIELDS, *ZERO_FIELDS),
             "factor": FACTOR_FIELDS,
             "link": (
                 StateField("usual", "f4", np.nan, BIN_COUNT),
@@ -69,6 +77,7 @@ class Underload:
                 StateField("cusum", "f4", 0.0),
                 StateField("began", "i8", 0),
                 StateField("relearned", "i8", 0),
+                *LINK_FIELDS,
                 *self.events.fields,
             ),
         }
@@ -87,52 +96,45 @@ class Underload:
     def _sample(self, state: StreamState, window: StreamWindow, s: Sample) -> list[StreamFinding]:
         c, t, top, config = state["circuit"], state["link"], window.topology, self.config
         usual = np.ones(len(top.circuits), bool)
-        usual[top.treatment[t["cusum"] > config.h / 4]] = False
+        usual[top.unit_circuit[(t["cusum"] > config.h / 4)[top.unit_link]]] = False
         _levels.learn(c, top, s, usual)
         links = look(c, window, s)
-        judged = self._judge(c, t, window, links, s)
+        judged = self._judge(t, window, links, s)
         self._cusum(t, judged, links, s)
         phase, keys = self.events.phase(t), top.keys("link")
         active = (t["cusum"] >= config.h) | ((phase > 0) & (t["cusum"] >= config.h / 3))
         silent = officer_mute(window, keys, s.second)
         changes = self.events.advance(t, active, t["began"], silent, s.second, s.minutes)
         usual_now, low_now = judged & (t["cusum"] < config.h / 4), t["cusum"] > config.h / 2
-        follow_factors(
-            state["factor"],
-            window,
-            s.column,
-            usual_now,
-            low_now,
-            s.minutes,
-        )
+        waiting = t["m02_waits"] > 0
+        follow_factors(config.dispatch, state, window, s.column, usual_now, low_now, waiting, s.minutes)
         out = [self._finding(state, window, s, r, "opened") for r in changes.opened]
         out += [self._finding(state, window, s, r, "again") for r in changes.again]
         out += [self._finding(state, window, s, r, "ended") for r in changes.ended]
-        for row in np.flatnonzero(phase > 0):
+        for row in np.flatnonzero((phase > 0) | waiting):
             self._relearn(t, window, int(row), keys[row])
+        for row in np.flatnonzero(self.events.open_or_waiting(t)):
             found = self._support(state, window, s, int(row))
-            if phase[row] == NOTICE and found.points >= config.dispatch.threshold and not silent[row]:
-                phase[row] = DISPATCH
+            if found.points >= config.dispatch.threshold and not silent[row]:
+                self.events.send(t, row)
                 out.append(self._finding(state, window, s, int(row), "raised", found))
         return out
 
-    def _judge(self, c: Columns, t: Columns, window: StreamWindow, links: Links, s: Sample) -> BoolArray:
+    def _judge(self, t: Columns, window: StreamWindow, links: Links, s: Sample) -> BoolArray:
         """Links whose ratio counts now: both sides run and have settled, nothing stands in the way."""
         top, m = window.topology, s.minutes
-        changed = np.logical_or.reduceat(s.changed[top.pair_circuit], top.pair_start) | s.changed[top.treatment]
-        t["seen"][changed] = 0
+        t["seen"][links.changed] = 0
         with np.errstate(invalid="ignore", divide="ignore"):
-            on = links.treatment >= c["off_below"][top.treatment]
             ratio = np.log(links.treatment / links.load)
-        run = links.producing & links.judged & on & np.isfinite(ratio)
-        stopped = links.idle | (links.judged & ~on)
+        run = links.producing & links.running & np.isfinite(ratio)
+        stopped = links.idle | links.low
         t["running"] = np.where(run, t["running"] + m, np.where(stopped, 0, t["running"])).astype(np.float32)
         first = run & np.isnan(t["ratio"])
         t["ratio"][stopped] = np.nan
         t["ratio"][first] = ratio[first]
         t["ratio"][run] += min(m / SAMPLE_MINUTES, 1.0) * (ratio - t["ratio"])[run]
-        clear = ~top.combined & ~links.dark & ~links.reported & ~changed
-        t["cusum"][links.idle | links.reported | changed] = 0
+        clear = ~top.combined & ~links.dark & ~links.reported
+        t["cusum"][links.idle | links.reported | links.changed] = 0
         return np.asarray(run & clear & (t["running"] >= self.config.settle_minutes) & (links.relative > 0))
 
     def _cusum(self, t: Columns, judged: BoolArray, links: Links, s: Sample) -> None:
@@ -193,13 +195,14 @@ class Underload:
         mates = (top.link_entity == top.link_entity[row]) & (self.events.phase(t) > 0)
         case = Case(
             event_id=self.events.id(t, row, top.links[row].link_id),
-            link=row,
-            off_minutes=(s.second - int(self.events.since(t)[row])) / 60,
+            minutes=self.events.lasted(t, row, s.second),
             opened_at=int(self.events.opened_at(t)[row]),
             second_circuit=bool(mates.sum() > 1),
             repeats=float(self.events.repeats(t)[row]),
+            told=int(t["told"][row]),
+            told_percent=float(t["told_percent"][row]),
         )
-        return support(self.config.dispatch, state["factor"], top, window.context, case, s.second)
+        return support(self.config.dispatch, window.context, case, s.second)
 
     def _finding(
         self, state: StreamState, window: StreamWindow, s: Sample, row: int, change: Any, more: Support | None = None
@@ -207,7 +210,7 @@ class Underload:
         t, top = state["link"], window.topology
         link, found = top.links[row], more or self._support(state, window, s, int(row))
         percent = float(-np.expm1(t["below"][row]) * 100)
-        minutes = (s.second - int(self.events.since(t)[row])) / 60
+        minutes = self.events.lasted(t, row, s.second)
         word = Text(
             f"治污与产污用电之比比平时同负荷下低 {percent:.0f} %,已 {minutes:.0f} 分钟",
             f"treatment ÷ production is {percent:.0f} % below usual at this load, for {minutes:.0f} minutes",
@@ -215,10 +218,10 @@ class Underload:
         return StreamFinding(
             event_id=self.events.id(t, row, link.link_id),
             change=change,
-            level="dispatch" if self.events.phase(t)[row] == DISPATCH else "notice",
+            level="dispatch" if change == "raised" or self.events.phase(t)[row] == DISPATCH else "notice",
             link_id=link.link_id,
             entity_id=top.entity_ids[top.link_entity[row]],
-            circuit_ids=(link.treatment, *link.production),
+            circuit_ids=(*link.treatment, *link.production),
             rule="treatment_underload",
             verdict="suspect",
             since=instant(self.events.since(t)[row]),

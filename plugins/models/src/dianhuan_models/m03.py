@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models import _levels
 from dianhuan_models._corroborate import Case, DispatchConfig, Support, support
-from dianhuan_models._events import DISPATCH, NOTICE, Events
+from dianhuan_models._events import DISPATCH, Events
 from dianhuan_models._linked import kw, officer_mute
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import CIRCUIT_ROLES, StateField, StreamFinding, StreamState, StreamWindow, Text
@@ -34,7 +34,7 @@ class OrderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     persist_minutes: float = Field(default=30.0, gt=0, description="above idle for so long")
     idle_factor: float = Field(default=1.5, ge=1, description="times the q99 of the own idle load")
-    least_of_on: float = Field(default=0.5, ge=0, le=1, description="and above this part of the level of production")
+    least_of_on: float = Field(default=0.75, ge=0, le=1, description="and above this part of the level of production")
     grace_minutes: float = Field(default=30.0, ge=0, description="from an order's start to wind down safely")
     reset_minutes: float = Field(default=10.0, ge=0, description="idle for so long: it is over")
     dark_minutes: float = Field(default=20.0, ge=0, description="unknown for longer: the time counted so far is void")
@@ -48,7 +48,7 @@ class UnderOrder:
 
     def __init__(self, config: OrderConfig) -> None:
         self.config = config
-        self.events = Events("m03", config.mute_hours * 60)
+        self.events = Events("m03", config.mute_hours * 60, config.dispatch.wait_minutes)
 
     @property
     def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
@@ -95,11 +95,10 @@ class UnderOrder:
         out = [self._finding(state, window, s, r, "opened") for r in changes.opened]
         out += [self._finding(state, window, s, r, "again") for r in changes.again]
         out += [self._finding(state, window, s, r, "ended") for r in changes.ended]
-        phase = self.events.phase(c)
-        for row in np.flatnonzero(phase == NOTICE):
+        for row in np.flatnonzero(self.events.open_or_waiting(c)):
             found = self._support(state, window, s, int(row))
             if found.points >= config.dispatch.threshold and not silent[row]:
-                phase[row] = DISPATCH
+                self.events.send(c, row)
                 out.append(self._finding(state, window, s, int(row), "raised", found))
         return out
 
@@ -131,14 +130,13 @@ class UnderOrder:
         total = mine & (top.circuit_role == CIRCUIT_ROLES.index("plant_total")) & c["on"] & _levels.known(c, s)
         case = Case(
             event_id=self.events.id(c, row, top.circuits[row].circuit_id),
-            link=-1,
-            off_minutes=(s.second - int(self.events.since(c)[row])) / 60,
+            minutes=self.events.lasted(c, row, s.second),
             opened_at=int(self.events.opened_at(c)[row]),
             second_circuit=bool(mates.sum() > 1 or total.any()),
             repeats=float(self.events.repeats(c)[row]),
             base=self.config.points_order,
         )
-        return support(self.config.dispatch, None, top, window.context, case, s.second)
+        return support(self.config.dispatch, window.context, case, s.second)
 
     def _finding(
         self, state: StreamState, window: StreamWindow, s: Sample, row: int, change: Any, more: Support | None = None
@@ -146,7 +144,7 @@ class UnderOrder:
         c, top = state["circuit"], window.topology
         circuit, found = top.circuits[row], more or self._support(state, window, s, int(row))
         ends = int(window.context.orders.ends(s.second, len(top.circuits), (*ALL_DAY, *NIGHT))[row])
-        minutes = (s.second - int(self.events.since(c)[row])) / 60
+        minutes = self.events.lasted(c, row, s.second)
         x, idle = float(s.x[row]), float(c["idle"][row])
         word = Text(
             f"管控期间生产回路有负荷 {kw(x)}(平时空载不高于 {kw(idle)}),已 {minutes:.0f} 分钟",
@@ -155,7 +153,7 @@ class UnderOrder:
         return StreamFinding(
             event_id=self.events.id(c, row, circuit.circuit_id),
             change=change,
-            level="dispatch" if self.events.phase(c)[row] == DISPATCH else "notice",
+            level="dispatch" if change == "raised" or self.events.phase(c)[row] == DISPATCH else "notice",
             link_id="",
             entity_id=circuit.entity_id,
             circuit_ids=(circuit.circuit_id,),

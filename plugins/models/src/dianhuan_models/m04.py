@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models import _balance, _levels, _replay
 from dianhuan_models._corroborate import Case, DispatchConfig, Support, support
-from dianhuan_models._events import DISPATCH, NOTICE, Events
+from dianhuan_models._events import DISPATCH, Events
 from dianhuan_models._linked import EXCUSES
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import StateField, StreamFinding, StreamState, StreamWindow, Text
@@ -44,7 +44,9 @@ class Forged:
     def __init__(self, config: ForgedConfig) -> None:
         self.config = config
         mute = config.mute_hours * 60
-        self.frozen, self.replayed, self.gap = Events("m04f", mute), Events("m04r", mute), Events("m04b", mute)
+        wait = config.dispatch.wait_minutes
+        self.frozen, self.replayed = Events("m04f", mute), Events("m04r", mute, wait)
+        self.gap = Events("m04b", mute, wait)
 
     @property
     def layout(self) -> Mapping[StateTable, Sequence[StateField]]:
@@ -83,26 +85,28 @@ class Forged:
         covered |= window.context.reports.covered(s.second, n, EXCUSES)
         excluded = np.bincount(top.circuit_entity[covered], minlength=len(top.entity_ids)) > 0
         _balance.follow(e, top, s, excluded, config.balance_k, config.balance_h)
-        gone = (e["cusum"] >= config.balance_h) & (e["gap"] < np.log1p(-config.least_gap))
-        still = (self.gap.phase(e) > 0) & (e["cusum"] >= config.balance_h / 3)
+        side = np.maximum(e["cusum"], e["cusum_up"])
+        gone = (side >= config.balance_h) & (np.abs(e["gap"]) > -np.log1p(-config.least_gap))
+        still = (self.gap.phase(e) > 0) & (side >= config.balance_h / 3)
         nobody, no_plant = np.zeros(n, bool), np.zeros(len(top.entity_ids), bool)
-        row = np.arange(n)
-        replay_since = c["replay_since"][row, c["agrees"].argmax(axis=1)] if n else c["run_since"]
+        replay_since = c["run_since"].copy()
+        for r in np.flatnonzero(replayed):
+            replay_since[r] = _replay.longest(c, int(r))[2]
         out: list[StreamFinding] = []
         for events, t, active, since, silent in (
             (self.frozen, c, frozen, c["run_since"], nobody),
             (self.replayed, c, replayed, replay_since, nobody),
-            (self.gap, e, gone | still, e["began"], no_plant),
+            (self.gap, e, gone | still, np.where(e["cusum"] >= e["cusum_up"], e["began"], e["began_up"]), no_plant),
         ):
             changes = events.advance(t, active, since, silent, s.second, s.minutes)
             for change, rows in (("opened", changes.opened), ("again", changes.again), ("ended", changes.ended)):
                 out += [self._finding(events, state, window, s, int(r), change) for r in rows]
             if events is self.frozen:
                 continue  # a frozen channel is a matter for the plant's device first, never for an officer alone
-            for r in np.flatnonzero(events.phase(t) == NOTICE):
+            for r in np.flatnonzero(events.open_or_waiting(t)):
                 found = self._support(events, t, window, s, int(r))
                 if found.points >= config.dispatch.threshold:
-                    events.phase(t)[r] = DISPATCH
+                    events.send(t, r)
                     out.append(self._finding(events, state, window, s, int(r), "raised", found))
         return out
 
@@ -129,14 +133,13 @@ class Forged:
     def _support(self, events: Events, t: Columns, window: StreamWindow, s: Sample, row: int) -> Support:
         case = Case(
             event_id=events.id(t, row, self._key(events, window, row)),
-            link=-1,
-            off_minutes=(s.second - int(events.since(t)[row])) / 60,
+            minutes=events.lasted(t, row, s.second),
             opened_at=int(events.opened_at(t)[row]),
             second_circuit=False,
             repeats=float(events.repeats(t)[row]),
             base=self.config.points_replay,
         )
-        return support(self.config.dispatch, None, window.topology, window.context, case, s.second)
+        return support(self.config.dispatch, window.context, case, s.second)
 
     def _key(self, events: Events, window: StreamWindow, row: int) -> str:
         top = window.topology
@@ -155,15 +158,15 @@ class Forged:
         top, c = window.topology, state["circuit"]
         t = state["entity"] if events is self.gap else c
         found = more or self._support(events, t, window, s, row)
-        minutes = (s.second - int(events.since(t)[row])) / 60
+        minutes = events.lasted(t, row, s.second)
         evidence: dict[str, Any] = {"minutes": round(minutes, 1)}
         if events is self.gap:
-            rule, plant, percent = "energy_balance", top.entity_ids[row], float(-np.expm1(t["gap"][row]) * 100)
+            rule, plant, percent = "energy_balance", top.entity_ids[row], float(np.expm1(t["gap"][row]) * 100)
             circuits = tuple(q.circuit_id for q in top.circuits if q.entity_id == plant and q.role == "plant_total")
-            evidence["drop_percent"] = round(percent, 1)
+            evidence["gap_percent"] = round(percent, 1)
             word = Text(
-                f"总表电量比各回路之和少了 {percent:.0f} %(与平时相比)",
-                f"the plant's meter shows {percent:.0f} % less than its circuits add up to, compared with before",
+                f"总表电量与各回路之和之比较平时变化 {percent:+.0f} %",
+                f"the plant's meter against the sum of its circuits has moved by {percent:+.0f} %",
             )
         else:
             plant, circuits = top.circuits[row].entity_id, (top.circuits[row].circuit_id,)
@@ -174,16 +177,16 @@ class Forged:
                     f"the value has not moved for {minutes:.0f} minutes, beyond this channel's own repeats",
                 )
             else:
-                rule, day = "replayed", int(c["agrees"][row].argmax()) + 1
-                evidence["days_before"], evidence["half_hours"] = day, int(c["agrees"][row].max())
+                rule, (day, halves, _) = "replayed", _replay.longest(c, row)
+                evidence["days_before"], evidence["half_hours"] = day, halves
                 word = Text(
-                    f"曲线与 {day} 天前相同,已 {evidence['half_hours']} 个半小时",
-                    f"the curve equals that of {day} days before, for {evidence['half_hours']} half hours",
+                    f"曲线与 {day} 天前相同,已 {halves} 个半小时",
+                    f"the curve equals that of {day} days before, for {halves} half hours",
                 )
         return StreamFinding(
             event_id=events.id(t, row, self._key(events, window, row)),
             change=change,
-            level="dispatch" if events.phase(t)[row] == DISPATCH else "notice",
+            level="dispatch" if change == "raised" or events.phase(t)[row] == DISPATCH else "notice",
             link_id="",
             entity_id=plant,
             circuit_ids=circuits,

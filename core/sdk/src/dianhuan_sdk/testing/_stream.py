@@ -20,7 +20,7 @@ _TOLERANCE = 0.02
 
 _AFTER = {
     "opened": ("",),
-    "again": ("ended",),
+    "again": ("ended", "raised"),
     "raised": ("opened", "again", "ended"),
     "ended": ("opened", "again", "raised"),
 }
