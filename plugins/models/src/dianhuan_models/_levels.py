@@ -29,7 +29,7 @@ ON_SHARE, LOW_FACTOR, OFF_SHARE = 0.35, 2.0, 0.15
 STEADY_SHARE = 0.6
 """2·q05 counts up to .6·q95 only: a line that runs round the clock has no low level of its own."""
 
-HYSTERESIS = 0.8
+HYSTERESIS = 0.9
 LEAST_OF_RATED = 0.3
 """An equipment that hardly ever runs must not make its standby the level it is judged by."""
 

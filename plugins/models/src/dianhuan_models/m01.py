@@ -41,7 +41,7 @@ class OffConfig(BaseModel):
     reset_minutes: float = Field(default=5.0, ge=0, description="treatment on or production off so long: over")
     dark_minutes: float = Field(default=20.0, ge=0, description="unknown for longer: the time counted so far is void")
     often_margin: float = Field(default=0.25, gt=0, lt=1, description="share off above the own share that adds up")
-    often_minutes: float = Field(default=90.0, gt=0, description="sum of that excess that makes an event")
+    often_minutes: float = Field(default=65.0, gt=0, description="sum of that excess that makes an event")
     mute_hours: float = Field(default=24.0, ge=0, description="an event again within this time is the same event")
     dispatch: DispatchConfig = DispatchConfig()
 

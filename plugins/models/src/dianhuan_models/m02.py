@@ -46,7 +46,7 @@ class UnderloadConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     k: float = Field(default=1.0, gt=0, description="slack of the CUSUM in spreads")
     h: float = Field(default=24.0, gt=0, description="threshold of the CUSUM")
-    least_drop: float = Field(default=0.15, ge=0, lt=1, description="smallest drop of the ratio that is an event")
+    least_drop: float = Field(default=0.28, ge=0, lt=1, description="smallest drop of the ratio that is an event")
     settle_minutes: float = Field(default=20.0, ge=0, description="after a start nothing is judged for so long")
     ready_minutes: float = Field(default=180.0, gt=0, description="own minutes in a load bin before it is judged")
     memory_days: float = Field(default=10.0, gt=0, description="how far back the baseline reaches")
