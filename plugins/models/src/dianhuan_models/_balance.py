@@ -38,20 +38,22 @@ BALANCE_FIELDS: tuple[StateField, ...] = (
 """Columns of the state table `entity`."""
 
 
-def follow(e: Columns, top: Topology, s: Sample, excluded: BoolArray, k: float, h: float) -> None:
+def follow(e: Columns, top: Topology, s: Sample, dead: BoolArray, excluded: BoolArray, k: float, h: float) -> None:
     """Take a sample; at the end of each hour move the CUSUMs of log(total ÷ sum of circuits).
 
     Args:
         e: the state table `entity`.
         top: the circuits; those in ampere are left out.
         s: the sample.
+        dead: shape (circuits,): exact zero of a channel that is hardly ever zero; its plant is left out.
         excluded: shape (entities,): an outage or a filed report covers the plant.
         k, h: slack and threshold of the CUSUM, per hour.
     """
     plants = len(top.entity_ids)
     total, parts = _sides(top)
+    x = np.where(dead, np.float32(np.nan), s.x)
     whole, sum_ = (
-        np.bincount(top.circuit_entity[m], weights=s.x[m], minlength=plants).astype(np.float32) for m in (total, parts)
+        np.bincount(top.circuit_entity[m], weights=x[m], minlength=plants).astype(np.float32) for m in (total, parts)
     )
     has = np.bincount(top.circuit_entity[total], minlength=plants) > 0
     has &= np.bincount(top.circuit_entity[parts], minlength=plants) > 0

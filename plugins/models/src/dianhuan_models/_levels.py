@@ -20,6 +20,8 @@ BINS = 128
 LOW, HIGH = np.log(0.01), np.log(100_000.0)
 STEP = (HIGH - LOW) / (BINS - 1)
 MEMORY_DAYS = 20.0
+LONG_REST = 60.0
+"""Minutes off after which a start is one from cold: `settled` counts from it, pauses between charges do not matter."""
 READY_MINUTES = 1440.0
 """Samples of a day before own levels are believed."""
 
@@ -42,6 +44,8 @@ LEVEL_FIELDS: tuple[StateField, ...] = (
     StateField("off_below", "f4", np.nan),
     StateField("idle", "f4", np.nan),
     StateField("on", "?", False),
+    StateField("rest", "f4", 0.0),
+    StateField("settled", "f4", 1e6),
 )
 """Columns of the state table `circuit`."""
 
@@ -70,10 +74,12 @@ def learn(c: Columns, topology: Topology, sample: Sample, usual: BoolArray) -> N
     if due.size:
         _draw(c, due, topology.rated)
     _cold(c, topology)
-    x, on = sample.x, c["on"]
+    x, on, m = sample.x, c["on"], np.float32(sample.minutes)
     with np.errstate(invalid="ignore"):
         on |= x > c["on_above"]
         on &= ~(x < HYSTERESIS * c["on_above"])
+    c["settled"] = np.where(on & (c["rest"] >= LONG_REST), 0, np.minimum(c["settled"] + m, 1e6)).astype(np.float32)
+    c["rest"] = np.where(on, 0, np.minimum(c["rest"] + m, 1e6)).astype(np.float32)
 
 
 def known(c: Columns, sample: Sample) -> BoolArray:

@@ -26,6 +26,7 @@ class Links:
         idle: all production circuits are known to be off.
         load: sum of the production circuits; NaN where one is unknown.
         relative: load ÷ sum of their q95.
+        settled: minutes since the latest start from cold of a production circuit.
         treatment: sum of the treatment circuits; NaN where one is unknown.
         low: all treatment circuits are known, and their sum is below the level of off.
         running: treatment circuits are known to draw more than that.
@@ -40,6 +41,7 @@ class Links:
     idle: BoolArray
     load: FloatArray
     relative: FloatArray
+    settled: FloatArray
     treatment: FloatArray
     low: BoolArray
     running: BoolArray
@@ -89,6 +91,7 @@ def look(c: Columns, window: StreamWindow, sample: Sample) -> Links:
         idle=idle,
         load=load,
         relative=np.asarray(relative, np.float32),
+        settled=np.minimum.reduceat(np.where(c["on"], c["settled"], np.float32(1e6))[pair], start),
         treatment=np.where(complete, partial, np.float32(np.nan)),
         low=low,
         running=running,

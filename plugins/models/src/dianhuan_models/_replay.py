@@ -18,6 +18,10 @@ RING = (LAGS + 1) * PER_DAY
 NEAR, EXACT = 0.006, 1e-4
 """Half-hour means this close agree: a copy with 1 % of noise a minute stays inside .6 %, one without inside .01 %."""
 
+NEW_MINUTES = 10 * 1440
+OWN_FACTOR = 2.0
+"""A run has to be so many times the longest own one."""
+
 CHANCE_FLOOR, CHANCE_TOP = 0.005, 0.95
 
 REPLAY_FIELDS: tuple[StateField, ...] = (
@@ -27,9 +31,11 @@ REPLAY_FIELDS: tuple[StateField, ...] = (
     StateField("near", "i2", 0, LAGS),
     StateField("near_chance", "f4", 0.2),
     StateField("near_since", "i8", 0, LAGS),
+    StateField("near_longest", "f4", 0.0),
     StateField("exact", "i2", 0, LAGS),
     StateField("exact_chance", "f4", 0.02),
     StateField("exact_since", "i8", 0, LAGS),
+    StateField("exact_longest", "f4", 0.0),
 )
 """Columns of the state table `circuit`: eight days of half-hour means, and what agreed with the days before."""
 
@@ -56,8 +62,10 @@ def follow(c: Columns, s: Sample, busy: BoolArray, eps: float, least: int) -> Bo
     c["sum"][good] += s.x[good]
     c["count"][good] += s.minutes
     needs = {
-        "near": run_needed(c["near_chance"], eps, 30.0 * PER_DAY * LAGS, least),
-        "exact": run_needed(c["exact_chance"], eps, 30.0 * PER_DAY * LAGS, max(least // 3, 2)),
+        kind: np.maximum(
+            run_needed(c[f"{kind}_chance"], eps, 30.0 * PER_DAY * LAGS, shortest), OWN_FACTOR * c[f"{kind}_longest"]
+        )
+        for kind, shortest in (("near", least), ("exact", max(least // 3, 2)))
     }
     if s.second % SLOT_S == 0:
         _close(c, s, busy, needs)
@@ -87,7 +95,11 @@ def _close(c: Columns, s: Sample, busy: BoolArray, needs: dict[str, np.ndarray[A
         c[f"{kind}_since"][close & (runs == 0)] = s.second - SLOT_S
         longest_run = runs.max(axis=1)
         runs[:] = np.where(counts, np.where(close, runs + 1, 0), runs)
-        learn = any_ & (longest_run < needs[kind] / 2)  # a copy must not teach that copies are usual
+        ended = longest_run > runs.max(axis=1)
+        own = c[f"{kind}_longest"]
+        learn = any_ & ((longest_run < needs[kind] / 2) | (c["seen"] < NEW_MINUTES))  # a copy must not teach more
+        mine = ended & (longest_run < 3 * needs[kind])
+        own[mine] = np.maximum(own[mine] * np.float32(0.99), longest_run[mine])
         chance[learn] += 0.02 * ((close.sum(axis=1) / many) - chance)[learn]
         np.clip(chance, CHANCE_FLOOR, CHANCE_TOP, out=chance)
     c["ring"][:, slot] = mean

@@ -46,8 +46,9 @@ class UnderloadConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     k: float = Field(default=1.0, gt=0, description="slack of the CUSUM in spreads")
     h: float = Field(default=24.0, gt=0, description="threshold of the CUSUM")
-    least_drop: float = Field(default=0.28, ge=0, lt=1, description="smallest drop of the ratio that is an event")
+    least_drop: float = Field(default=0.34, ge=0, lt=1, description="smallest drop of the ratio that is an event")
     settle_minutes: float = Field(default=20.0, ge=0, description="after a start nothing is judged for so long")
+    warm_minutes: float = Field(default=45.0, ge=0, description="the same after a start of production from cold")
     ready_minutes: float = Field(default=180.0, gt=0, description="own minutes in a load bin before it is judged")
     memory_days: float = Field(default=10.0, gt=0, description="how far back the baseline reaches")
     mute_hours: float = Field(default=24.0, ge=0, description="an event again within this time is the same event")
@@ -135,7 +136,8 @@ class Underload:
         t["ratio"][run] += min(m / SAMPLE_MINUTES, 1.0) * (ratio - t["ratio"])[run]
         clear = ~top.combined & ~links.dark & ~links.reported
         t["cusum"][links.idle | links.reported | links.changed] = 0
-        return np.asarray(run & clear & (t["running"] >= self.config.settle_minutes) & (links.relative > 0))
+        settled = (t["running"] >= self.config.settle_minutes) & (links.settled >= self.config.warm_minutes)
+        return np.asarray(run & clear & settled & (links.relative > 0))
 
     def _cusum(self, t: Columns, judged: BoolArray, links: Links, s: Sample) -> None:
         """Move baseline and CUSUM of the judged links; the baseline stands still while anything is suspected."""

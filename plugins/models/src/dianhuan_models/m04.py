@@ -19,6 +19,7 @@ from dianhuan_sdk.stream import instant
 
 Columns = dict[str, np.ndarray[Any, Any]]
 MONTH_MINUTES = 30 * 1440
+NEW_MINUTES = 7 * 1440
 EQUAL = 1e-6
 """Means of equal values over a sample differ in the last digit only."""
 
@@ -86,7 +87,8 @@ class Forged:
         covered = window.context.outages.covered(s.second, n)
         covered |= window.context.reports.covered(s.second, n, EXCUSES)
         excluded = np.bincount(top.circuit_entity[covered], minlength=len(top.entity_ids)) > 0
-        _balance.follow(e, top, s, excluded, config.balance_k, config.balance_h)
+        dead = (s.x == 0) & (c["hist"][:, 0] < 0.25 * np.minimum(c["seen"], MONTH_MINUTES))
+        _balance.follow(e, top, s, dead, excluded, config.balance_k, config.balance_h)
         side = np.maximum(e["cusum"], e["cusum_up"])
         gone = (side >= config.balance_h) & (np.abs(e["gap"]) > -np.log1p(-config.least_gap))
         still = (self.gap.phase(e) > 0) & (side >= config.balance_h / 3)
@@ -122,9 +124,11 @@ class Forged:
         need = np.maximum(np.maximum(need, config.run_factor * c["longest"]), config.run_minutes / s.minutes)
         broken = live & ~same
         learn = live & (c["run"] < need / 2)
-        c["repeat"][learn] += (s.minutes / 7200) * (same[learn] - c["repeat"][learn])
+        learn |= live & (c["seen"] < NEW_MINUTES)  # a new channel is taken as it is
+        rate = np.maximum(s.minutes / (c["seen"] + 60), s.minutes / 7200)
+        c["repeat"][learn] += (rate * (same - c["repeat"]))[learn]
         np.clip(c["repeat"], 0.01, 0.98, out=c["repeat"])
-        quiet = broken & (c["run"] < need)
+        quiet = broken & (c["run"] < 3 * need)  # what was told once and ended is the channel's own from then on
         c["longest"][quiet] = np.maximum(c["longest"][quiet] * np.float32(0.9999), c["run"][quiet])
         c["run_since"][same & (c["run"] == 0)] = s.second - int(2 * s.minutes * 60)
         c["run"][same] += 1
