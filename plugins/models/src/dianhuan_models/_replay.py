@@ -23,6 +23,8 @@ OWN_FACTOR = 2.0
 """A run has to be so many times the longest own one."""
 
 CHANCE_FLOOR, CHANCE_TOP = 0.005, 0.95
+TELLING = 0.7
+"""Where days agree more often than this by themselves (a pump of constant speed), agreement tells nothing."""
 
 REPLAY_FIELDS: tuple[StateField, ...] = (
     StateField("ring", "f4", np.nan, RING),
@@ -65,6 +67,7 @@ def follow(c: Columns, s: Sample, busy: BoolArray, eps: float, least: int) -> Bo
         kind: np.maximum(
             run_needed(c[f"{kind}_chance"], eps, 30.0 * PER_DAY * LAGS, shortest), OWN_FACTOR * c[f"{kind}_longest"]
         )
+        + np.where(c[f"{kind}_chance"] > TELLING, np.inf, 0)
         for kind, shortest in (("near", least), ("exact", max(least // 3, 2)))
     }
     if s.second % SLOT_S == 0:

@@ -49,6 +49,7 @@ class UnderloadConfig(BaseModel):
     least_drop: float = Field(default=0.34, ge=0, lt=1, description="smallest drop of the ratio that is an event")
     settle_minutes: float = Field(default=20.0, ge=0, description="after a start nothing is judged for so long")
     warm_minutes: float = Field(default=45.0, ge=0, description="the same after a start of production from cold")
+    stale_minutes: float = Field(default=180.0, gt=0, description="evidence that has not sufficed by then is dropped")
     ready_minutes: float = Field(default=180.0, gt=0, description="own minutes in a load bin before it is judged")
     memory_days: float = Field(default=10.0, gt=0, description="how far back the baseline reaches")
     mute_hours: float = Field(default=24.0, ge=0, description="an event again within this time is the same event")
@@ -160,6 +161,8 @@ class Underload:
         small = off_by > np.log1p(-config.least_drop)  # an event needs a drop that matters, not only a sure one
         after = np.where(small & (step > 0), before, after)
         t["began"][rows[(before == 0) & (after > 0)]] = s.second - int(m * 60)
+        stale = (after < config.h) & (s.second - t["began"][rows] > config.stale_minutes * 60)
+        after = np.where(stale & (self.events.phase(t)[rows] == 0), 0, after)  # pauses of many hours must not add up
         t["cusum"][rows] = after
         t["below"][rows] = off_by
         learn = (after < config.h / 4) & (self.events.phase(t)[rows] == 0)
