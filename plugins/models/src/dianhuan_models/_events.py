@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -126,6 +126,10 @@ class Events:
             self.phase(t)[row] = DISPATCH
         t[f"{self.prefix}_waits"][row] = 0
         t[f"{self.prefix}_sent"][row] = True
+
+    def level(self, t: Columns, row: int) -> Literal["notice", "dispatch"]:
+        """Level of the row's present or last event."""
+        return "dispatch" if t[f"{self.prefix}_sent"][row] else "notice"
 
     def rearm(self, t: Columns, keys: Sequence[str], rearmed: Mapping[str, datetime]) -> None:
         """End the own mute of rows that an officer re-armed after their last event was told."""

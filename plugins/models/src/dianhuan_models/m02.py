@@ -18,7 +18,7 @@ from dianhuan_models._corroborate import (
     follow_factors,
     support,
 )
-from dianhuan_models._events import DISPATCH, Events
+from dianhuan_models._events import Events
 from dianhuan_models._linked import ZERO_FIELDS, Links, look, officer_mute
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import StateField, StreamFinding, StreamState, StreamWindow, Text
@@ -223,7 +223,7 @@ class Underload:
         return StreamFinding(
             event_id=self.events.id(t, row, link.link_id),
             change=change,
-            level="dispatch" if change == "raised" or self.events.phase(t)[row] == DISPATCH else "notice",
+            level=self.events.level(t, row),
             link_id=link.link_id,
             entity_id=top.entity_ids[top.link_entity[row]],
             circuit_ids=(*link.treatment, *link.production),

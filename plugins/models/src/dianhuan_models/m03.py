@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models import _levels
 from dianhuan_models._corroborate import Case, DispatchConfig, Support, support
-from dianhuan_models._events import DISPATCH, Events
+from dianhuan_models._events import Events
 from dianhuan_models._linked import kw, officer_mute
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import CIRCUIT_ROLES, StateField, StreamFinding, StreamState, StreamWindow, Text
@@ -153,7 +153,7 @@ class UnderOrder:
         return StreamFinding(
             event_id=self.events.id(c, row, circuit.circuit_id),
             change=change,
-            level="dispatch" if change == "raised" or self.events.phase(c)[row] == DISPATCH else "notice",
+            level=self.events.level(c, row),
             link_id="",
             entity_id=circuit.entity_id,
             circuit_ids=(circuit.circuit_id,),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dianhuan_models import _balance, _levels, _replay
 from dianhuan_models._corroborate import Case, DispatchConfig, Support, support
-from dianhuan_models._events import DISPATCH, Events
+from dianhuan_models._events import Events
 from dianhuan_models._linked import EXCUSES
 from dianhuan_models._samples import Sample, new_samples
 from dianhuan_sdk import StateField, StreamFinding, StreamState, StreamWindow, Text
@@ -192,7 +192,7 @@ class Forged:
         return StreamFinding(
             event_id=events.id(t, row, self._key(events, window, row)),
             change=change,
-            level="dispatch" if change == "raised" or events.phase(t)[row] == DISPATCH else "notice",
+            level=events.level(t, row),
             link_id="",
             entity_id=plant,
             circuit_ids=circuits,
