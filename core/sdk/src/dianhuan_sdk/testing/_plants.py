@@ -76,9 +76,10 @@ class Plants:
             yield self.window(tick, samples)
 
     def reordered(self, seed: int) -> Plants:
-        """The same plants with circuits, links and factors in another order."""
+        """The same plants with circuits in random order, links and factors from last to first."""
         rng, t = np.random.default_rng(seed), self.topology
-        order, links, factors = (rng.permutation(len(x)) for x in (t.circuits, t.links, t.factors))
+        order = rng.permutation(len(t.circuits))
+        links, factors = np.arange(len(t.links))[::-1], np.arange(len(t.factors))[::-1]
         topology = Topology.of(
             [t.circuits[i] for i in order], [t.links[i] for i in links], [t.factors[i] for i in factors]
         )
