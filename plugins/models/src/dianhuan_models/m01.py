@@ -115,6 +115,7 @@ class TreatmentOff:
         silent = officer_mute(window, keys, sample.second)
         changes = self.events.advance(t, active, since, silent, sample.second, m)
         running = links.producing & links.running & clear
+        t["m01_waits"][links.reported] = 0  # a report that was filed meanwhile is an answer
         waiting = t["m01_waits"] > 0
         follow_factors(
             self.config.dispatch, state, window, sample.column, running & (phase == 0), t["clock"] > 0, waiting, m

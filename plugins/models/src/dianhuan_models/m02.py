@@ -52,8 +52,8 @@ class UnderloadConfig(BaseModel):
     stale_minutes: float = Field(default=180.0, gt=0, description="evidence that has not sufficed by then is dropped")
     ready_minutes: float = Field(default=180.0, gt=0, description="own minutes in a load bin before it is judged")
     memory_days: float = Field(default=10.0, gt=0, description="how far back the baseline reaches")
-    mute_hours: float = Field(default=24.0, ge=0, description="an event again within this time is the same event")
-    dispatch: DispatchConfig = DispatchConfig()
+    mute_hours: float = Field(default=168.0, ge=0, description="an event again within this time is the same event")
+    dispatch: DispatchConfig = DispatchConfig(points_unanswered=0.0, points_long=0.0, points_repeat=0.0)
 
 
 class Underload:
@@ -108,6 +108,7 @@ class Underload:
         silent = officer_mute(window, keys, s.second)
         changes = self.events.advance(t, active, t["began"], silent, s.second, s.minutes)
         usual_now, low_now = judged & (t["cusum"] < config.h / 4), t["cusum"] > config.h / 2
+        t["m02_waits"][links.reported] = 0  # a report that was filed meanwhile is an answer
         waiting = t["m02_waits"] > 0
         follow_factors(config.dispatch, state, window, s.column, usual_now, low_now, waiting, s.minutes)
         out = [self._finding(state, window, s, r, "opened") for r in changes.opened]

@@ -107,10 +107,10 @@ class StreamTrial:
         state = StreamState(model.layout)
         out: list[StreamFinding] = []
         for window in given.windows():
-            before = window.values.copy(), window.factors.copy(), window.health.copy()
+            arrays = [np.asarray(a) for a in (window.values, window.factors, window.health)]
+            before = [a.copy() for a in arrays]
             out += model.step(state, window)
-            after = window.values, window.factors, window.health
-            same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True))
+            same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, arrays, strict=True))
             _ask(same, f"the window at {window.at} was changed")
         _same(found, out, "an instance that has seen other plants")
 
