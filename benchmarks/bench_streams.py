@@ -69,7 +69,7 @@ def windows(top: Topology, seed: int) -> Iterator[StreamWindow]:
     kw[rng.random((n, total), np.float32) < 0.01] = np.nan
     slow = np.flatnonzero(rng.random(n) < 0.05)
     kw[np.ix_(slow, np.flatnonzero(np.arange(total) % 5))] = np.nan
-    off = top.treatment[rng.random(len(top.links)) < 0.002]
+    off = top.unit_circuit[rng.random(len(top.links)) < 0.002]
     kw[off, SAMPLES + 20 :] = 0.05
     gas = rng.lognormal(2, 0.1, (len(top.factors), total)).astype(np.float32)
     rows = [
@@ -140,11 +140,11 @@ def rules(top: Topology) -> dict[str, list[float]]:
     def instant(w: StreamWindow) -> Any:
         x = w.values[:, -1]
         producing = np.logical_or.reduceat((x >= 0.2 * top.rated)[top.pair_circuit], top.pair_start)
-        return producing & (x[top.treatment] < 0.1 * top.rated[top.treatment])
+        return producing & (x[top.unit_circuit] < 0.1 * top.rated[top.unit_circuit])
 
     def three_sigma(w: StreamWindow) -> Any:
         load = np.add.reduceat(w.values[top.pair_circuit], top.pair_start, axis=0)
-        ratio = w.values[top.treatment] / load
+        ratio = w.values[top.unit_circuit] / load
         mean, sd = np.nanmean(ratio[:, :-1], axis=1), np.nanstd(ratio[:, :-1], axis=1)
         return ratio[:, -1] < mean - 3 * sd
 
