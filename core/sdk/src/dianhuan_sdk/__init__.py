@@ -58,12 +58,30 @@ from dianhuan_sdk.models import (
     Text,
 )
 from dianhuan_sdk.service import ASGIApp, Caller, CommandHost, GraphQLPart, ServiceSpec
+from dianhuan_sdk.spans import Spans
+from dianhuan_sdk.state import StateField, StreamState
+from dianhuan_sdk.stream import (
+    CIRCUIT_ROLES,
+    Answer,
+    Circuit,
+    CircuitRole,
+    Factor,
+    Health,
+    Link,
+    StreamContext,
+    StreamFinding,
+    StreamModel,
+    StreamModelSpec,
+    StreamWindow,
+    Topology,
+)
 
 API_VERSION = (1, 0)
 """Version of everything exported here; manifests state the range they were written for."""
 
 __all__ = [
     "API_VERSION",
+    "CIRCUIT_ROLES",
     "CURVE_TYPE",
     "ENTITY_COLUMNS",
     "FEATURES",
@@ -73,6 +91,7 @@ __all__ = [
     "REJECT_SCHEMA",
     "ROW_COLUMN",
     "ASGIApp",
+    "Answer",
     "ArrayBlock",
     "AuthError",
     "Batch",
@@ -82,6 +101,8 @@ __all__ = [
     "Capabilities",
     "CheckReport",
     "Checkpoint",
+    "Circuit",
+    "CircuitRole",
     "Clock",
     "Command",
     "CommandHost",
@@ -97,6 +118,7 @@ __all__ = [
     "Discard",
     "Due",
     "Exhibit",
+    "Factor",
     "Feature",
     "Field",
     "Finding",
@@ -106,7 +128,9 @@ __all__ = [
     "GraphQLPart",
     "GridAdapter",
     "GridAdapterSpec",
+    "Health",
     "InputError",
+    "Link",
     "Manifest",
     "Metrics",
     "ModelCard",
@@ -125,12 +149,21 @@ __all__ = [
     "ServiceSpec",
     "SourceError",
     "SourceRef",
+    "Spans",
+    "StateField",
     "StoragePort",
+    "StreamContext",
+    "StreamFinding",
     "StreamInfo",
+    "StreamModel",
+    "StreamModelSpec",
+    "StreamState",
+    "StreamWindow",
     "TableContract",
     "TariffDay",
     "TerminalError",
     "Text",
+    "Topology",
     "TransientError",
     "Window",
     "channel_id",

@@ -16,7 +16,8 @@ from dianhuan_sdk import ConfigError, ModelCard, ModelSpec, PluginContext, Text
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def _config(context: PluginContext, model: type[Config]) -> Config:
+def config_of(context: PluginContext, model: type[Config]) -> Config:
+    """The context's configuration, if it is the model's own."""
     if not isinstance(context.config, model):
         raise ConfigError(
             f"configuration of type {type(context.config).__name__}",
@@ -27,19 +28,19 @@ def _config(context: PluginContext, model: type[Config]) -> Config:
 
 
 def _night_only(context: PluginContext) -> NightOnly:
-    return NightOnly(_config(context, NightConfig))
+    return NightOnly(config_of(context, NightConfig))
 
 
 def _hidden(context: PluginContext) -> HiddenWorkshop:
-    return HiddenWorkshop(_config(context, HiddenConfig))
+    return HiddenWorkshop(config_of(context, HiddenConfig))
 
 
 def _rebound(context: PluginContext) -> Rebound:
-    return Rebound(_config(context, ReboundConfig))
+    return Rebound(config_of(context, ReboundConfig))
 
 
 def _peer_outlier(context: PluginContext) -> PeerOutlier:
-    return PeerOutlier(_config(context, PeerConfig))
+    return PeerOutlier(config_of(context, PeerConfig))
 
 
 M05 = ModelSpec(
