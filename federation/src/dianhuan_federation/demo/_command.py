@@ -14,6 +14,7 @@ demo_app = typer.Typer()
 
 @demo_app.command("demo")
 def demo(
+    ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="目录 · folder; an earlier demo in it is replaced")] = Path(
         "var/federation"
     ),
@@ -24,7 +25,7 @@ def demo(
     from dianhuan_federation.demo._stage import Stage
 
     began = time.perf_counter()
-    play = Play(Stage(folder, quiet=as_json))
+    play = Play(Stage(folder, ctx.find_root().command, quiet=as_json))
     play.ceremony()
     play.cities()
     with play.provinces():

@@ -251,7 +251,9 @@ class Play:
         data = self.stage.folder / "zhuzhou" / "data"
         shutil.rmtree(data)
         shutil.copytree(self._backup, data)
-        return {"refused": self.stage.hub("zhuzhou", "federation", "publish", "--json", fails=True)}
+        answer = self.stage.hub("zhuzhou", "federation", "publish", "--json", fails=True)[-1]
+        self.stage.tell(json.dumps(answer, ensure_ascii=False))
+        return answer
 
     def _sign(self, draft: str, holder: str) -> None:
         self.stage.federation("trust", "sign", draft, "--key", f"holders/{holder}.pem", "--yes")

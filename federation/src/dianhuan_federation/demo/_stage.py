@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -12,14 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import httpx
 import typer
 
-from dianhuan_sdk import ConfigError
+from dianhuan_sdk import ConfigError, DianhuanError
 
 _MAIN = (sys.executable, "-c", "from dianhuan_hub.cli import main; main()")
 READY_SECONDS = 60.0
@@ -30,11 +31,13 @@ class Stage:
 
     Args:
         folder: of the demo; an earlier demo in it is replaced.
+        command: `dianhuan` itself.
         quiet: show nothing.
     """
 
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
+    def __init__(self, folder: Path, command: Any, *, quiet: bool) -> None:
         self.folder = folder.absolute()
+        self._command = command
         self._quiet = quiet
         marker = folder / ".demo"
         if folder.exists() and any(folder.iterdir()) and not marker.exists():
@@ -56,33 +59,12 @@ class Stage:
             typer.echo(words)
 
     def federation(self, *words: object) -> None:
-        """A federation command that needs no hub, in this process."""
-        from dianhuan_federation.cli import app
-
-        typed = [str(word) for word in words]
-        self._show("federation", *typed)
-        before = Path.cwd()
-        os.chdir(self.folder)
-        try:
-            with _silenced():
-                code = typer.main.get_command(app).main(typed, prog_name="dianhuan federation", standalone_mode=False)
-        finally:
-            os.chdir(before)
-        if code:
-            raise typer.Exit(int(code))
+        """A federation command that needs no hub."""
+        self._run("federation", *words)
 
     def answer(self, *words: object) -> dict[str, Any]:
-        """The JSON answer of a federation command that needs no hub, in a process of its own."""
-        typed = [str(word) for word in words]
-        self._show("federation", *typed)
-        done = subprocess.run(
-            [*_MAIN, "federation", *typed], cwd=self.folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            typer.echo(done.stdout + done.stderr, err=True)
-            raise typer.Exit(done.returncode)
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        """The JSON answer of a federation command that needs no hub."""
+        return self._run("federation", *words)[-1]
 
     def hub(self, name: str, *words: object, fails: bool = False) -> list[dict[str, Any]]:
         """A command in the hub of a party; answers its JSON lines.
@@ -90,17 +72,26 @@ class Stage:
         Raises:
             typer.Exit: it ended otherwise than expected.
         """
-        self._show("--hub", name, *(str(word) for word in words))
-        done = subprocess.run(
-            [*_MAIN, "--hub", name, *map(str, words)], cwd=self.folder, capture_output=True, text=True, check=False
-        )
-        if (done.returncode != 0) != fails:
-            typer.echo(done.stdout + done.stderr, err=True)
-            raise typer.Exit(done.returncode or 1)
-        rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        if fails:
-            self.tell(done.stderr.strip())
-        return rows
+        return self._run("--hub", name, *words, fails=fails)
+
+    def _run(self, *words: object, fails: bool = False) -> list[dict[str, Any]]:
+        """One command, as it is typed, but in this process: thirty starts of Python would be most of the demo."""
+        typed = [str(word) for word in words]
+        self.tell("$ dianhuan " + " ".join(word if word and " " not in word else f"'{word}'" for word in typed))
+        printed, before = io.StringIO(), Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with redirect_stdout(printed), redirect_stderr(printed):
+                code = self._command.main(typed, prog_name="dianhuan", standalone_mode=False)
+        except DianhuanError as error:
+            code = 1
+            printed.write(json.dumps(error.as_dict(), ensure_ascii=False) + "\n")
+        finally:
+            os.chdir(before)
+        if bool(code) != fails:
+            typer.echo(printed.getvalue(), err=True)
+            raise typer.Exit(1)
+        return [json.loads(line) for line in printed.getvalue().splitlines() if line.startswith("{")]
 
     @contextmanager
     def serving(self, name: str, port: int) -> Iterator[str]:
@@ -135,9 +126,6 @@ class Stage:
             file.write(text)
         return path
 
-    def _show(self, *words: str) -> None:
-        self.tell("$ dianhuan " + " ".join(word if word and " " not in word else f"'{word}'" for word in words))
-
 
 def service_key(name: str, divisions: str) -> tuple[str, str]:
     """A new service key and its section of hub.toml."""
@@ -154,17 +142,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Commands of the ceremony say a lot; the demo says what matters."""
-    kept, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    try:
-        yield
-    finally:
-        sys.stdout.close()
-        sys.stdout = kept
 
 
 def _wait(server: subprocess.Popen[bytes], url: str) -> None:
