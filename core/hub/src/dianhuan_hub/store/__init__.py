@@ -4,6 +4,14 @@ from dianhuan_hub.store._backup import backup, restore
 from dianhuan_hub.store._block import CityBlock
 from dianhuan_hub.store._cold import COLD_SCHEMA, ColdTier, dequantize, quantize
 from dianhuan_hub.store._curves import CurveRows, curve_days, gather
+from dianhuan_hub.store._devices import (
+    DeviceRow,
+    drop_raw_frames,
+    held_frames,
+    part_frames,
+    put_device,
+    read_devices,
+)
 from dianhuan_hub.store._engine import Connection, Engine, StoreError
 from dianhuan_hub.store._loads import (
     QUARANTINE_SCHEMA,
@@ -15,6 +23,15 @@ from dianhuan_hub.store._loads import (
     read_state,
 )
 from dianhuan_hub.store._missing import FloatArray, curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
+from dianhuan_hub.store._readings import (
+    RAW_SCHEMA,
+    Horizon,
+    ReadingLoad,
+    ReadingReceipt,
+    Readings,
+    ReadingUnit,
+    horizon,
+)
 from dianhuan_hub.store._reads import (
     Page,
     Query,
@@ -45,15 +62,22 @@ from dianhuan_hub.store._topology import Topology, day_number
 __all__ = [
     "COLD_SCHEMA",
     "QUARANTINE_SCHEMA",
+    "RAW_SCHEMA",
     "CityBlock",
     "ColdTier",
     "Connection",
     "CurveRows",
+    "DeviceRow",
     "Engine",
     "FloatArray",
+    "Horizon",
     "LoadInfo",
     "Page",
     "Query",
+    "ReadingLoad",
+    "ReadingReceipt",
+    "ReadingUnit",
+    "Readings",
     "RegisterRows",
     "RunInfo",
     "Store",
@@ -69,21 +93,27 @@ __all__ = [
     "day_number",
     "dequantize",
     "drop_cases",
+    "drop_raw_frames",
     "forget_findings",
     "gather",
+    "held_frames",
+    "horizon",
     "nan_to_contract",
     "nan_to_store",
     "newest_day",
     "open_cases",
     "open_quarantine",
+    "part_frames",
     "payload_json",
     "put_audit",
     "put_case_event",
+    "put_device",
     "put_results",
     "put_run",
     "quantize",
     "read_count",
     "read_cursor",
+    "read_devices",
     "read_groups",
     "read_page",
     "read_state",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from dianhuan_sdk import FEATURES, FEATURES_VERSION, TableContract
+from dianhuan_sdk import FEATURES, FEATURES_VERSION, ConfigError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RESULT_TABLES: tuple[str, ...] = ("finding", "warning", "case", "outcome", "model_card")
 """Standard tables that the hub itself fills."""
@@ -56,16 +56,51 @@ CREATE TABLE plugin_state (
     plugin VARCHAR NOT NULL, key VARCHAR NOT NULL, value BLOB NOT NULL, PRIMARY KEY (plugin, key));
 """
 
+_DEVICES = """
+CREATE TABLE device (
+    device_id VARCHAR PRIMARY KEY, protocol VARCHAR NOT NULL, profile VARCHAR NOT NULL, key_refs VARCHAR NOT NULL,
+    entity_id VARCHAR, state VARCHAR NOT NULL, peer VARCHAR NOT NULL, first_seen TIMESTAMPTZ NOT NULL,
+    decided_at TIMESTAMPTZ, decided_by VARCHAR);
+CREATE TABLE channel_ordinal (ch INTEGER NOT NULL, channel_id VARCHAR NOT NULL);
+CREATE TABLE reading (
+    ch INTEGER NOT NULL, device_at TIMESTAMPTZ NOT NULL, "at" TIMESTAMPTZ NOT NULL, received_at TIMESTAMPTZ,
+    value DOUBLE, text VARCHAR, quality VARCHAR, resent BOOLEAN, load_id INTEGER NOT NULL);
+CREATE TABLE reading_latest (
+    ch INTEGER PRIMARY KEY, device_at TIMESTAMPTZ NOT NULL, "at" TIMESTAMPTZ NOT NULL, value DOUBLE, text VARCHAR,
+    quality VARCHAR);
+CREATE SEQUENCE raw_frame_ids;
+CREATE TABLE raw_frame (
+    frame_id BIGINT NOT NULL DEFAULT nextval('raw_frame_ids'), device_id VARCHAR NOT NULL, protocol VARCHAR NOT NULL,
+    received_at TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, state VARCHAR NOT NULL, raw BLOB NOT NULL,
+    load_id INTEGER NOT NULL);
+"""
+"""Since version 2. `raw_frame.state`: read; part (of a message that was not whole yet); held (its device waits)."""
+
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables of a new file, or bring an older file up to date."""
+    """Make the tables of a new file, or bring an older file up to date.
+
+    Raises:
+        ConfigError: a later version of the hub has written the file.
+    """
     fresh = not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
     if fresh:
         con.execute(_OWN)
         for name in (*REGISTERS, *RESULT_TABLES):
             con.execute(contract_ddl(TABLES[name]))
-        con.execute(f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
+        con.execute("INSERT INTO meta VALUES ('schema_version', '1')")
         renew_features(con)
+    version = int(con.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall()[0][0])
+    if version < 2:
+        con.execute(_DEVICES)
+        con.execute(contract_ddl(TABLES["channel"]))
+        con.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"the database has schema version {version}",
+            expected=f"at most {SCHEMA_VERSION}",
+            hint="a later version of the hub wrote it: use that one, or restore a backup",
+        )
 
 
 def features_are_current(con: duckdb.DuckDBPyConnection) -> bool:

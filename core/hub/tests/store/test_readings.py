@@ -1,0 +1,236 @@
+"""Readings: idempotent by channel and instant, within a horizon, in one transaction; and files of version 1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from dianhuan_hub.store import (
+    QUARANTINE_SCHEMA,
+    RAW_SCHEMA,
+    DeviceRow,
+    LoadInfo,
+    ReadingLoad,
+    ReadingReceipt,
+    ReadingUnit,
+    Store,
+    StoreError,
+    drop_raw_frames,
+    held_frames,
+    horizon,
+    part_frames,
+    put_device,
+    read_devices,
+)
+from dianhuan_sdk import ConfigError
+from dianhuan_standards import TABLES
+
+NOW = datetime(2026, 3, 31, 22, 30, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+READING, CHANNEL = TABLES["reading"].schema, TABLES["channel"].schema
+Values = list[tuple[str, datetime, float]]
+
+
+def unit(values: Values, frames: list[tuple[str, str, bytes]] = (), **more: Any) -> ReadingUnit:  # type: ignore[assignment]
+    """A unit of one device `D1`: (code, instant, value), and frames (device, state, bytes)."""
+    rows = [
+        {"channel_id": f"D1/{c}-rtd", "device_at": at, "at": at, "received_at": NOW, "value": v, "resent": False}
+        for c, at, v in values
+    ]
+    channels = [
+        {
+            "channel_id": f"D1/{c}-rtd",
+            "device_id": "D1",
+            "protocol": "hj212",
+            "code": c,
+            "statistic": "rtd",
+            "interval": "moment",
+        }
+        for c in sorted({c for c, _, _ in values})
+    ]
+    raw = [
+        {"device_id": d, "protocol": "hj212", "received_at": NOW, "kind": "2011", "state": s, "raw": b}
+        for d, s, b in frames
+    ]
+    return ReadingUnit(
+        rows=pa.RecordBatch.from_pylist(rows, schema=READING),
+        channels=pa.RecordBatch.from_pylist(channels, schema=CHANNEL),
+        raw=pa.Table.from_pylist(raw, schema=RAW_SCHEMA),
+        refused=QUARANTINE_SCHEMA.empty_table(),
+        horizon=horizon(NOW, 30, 600),
+        **more,
+    )
+
+
+@pytest.fixture
+def load(info: LoadInfo) -> ReadingLoad:
+    return ReadingLoad(info)
+
+
+def query(store: Store, sql: str) -> list[tuple[Any, ...]]:
+    with store.engine.cursor() as con:
+        return con.execute(sql).fetchall()
+
+
+def test_sent_again_is_the_same_row(store: Store, load: ReadingLoad) -> None:
+    values = [("a", NOW, 1.5), ("b", NOW, 2.5), ("a", NOW + MINUTE, 1.75)]
+    assert store.readings.commit(unit(values), load, NOW) == ReadingReceipt(3, 0, 0)
+    assert store.readings.commit(unit(values), load, NOW) == ReadingReceipt(0, 3, 0)
+    assert store.readings.commit(unit([*values, *values]), load, NOW) == ReadingReceipt(0, 6, 0)
+    assert store.readings.count() == 3
+    assert query(store, "SELECT load_id, accepted, unchanged, quarantined FROM load") == [(load.load_id, 3, 9, 0)]
+
+
+def test_another_value_for_a_stored_instant_goes_to_quarantine(store: Store, load: ReadingLoad) -> None:
+    store.readings.commit(unit([("a", NOW, 1.0)]), load, NOW)
+    assert store.readings.commit(unit([("a", NOW, 2.0)]), load, NOW) == ReadingReceipt(0, 0, 1)
+    within = unit([("b", NOW, 1.0), ("b", NOW, 3.0), ("b", NOW, 1.0)])
+    assert store.readings.commit(within, load, NOW) == ReadingReceipt(1, 1, 1)
+    found = query(store, "SELECT code, (payload::JSON->>'value')::DOUBLE FROM quarantine ORDER BY quarantine_id")
+    assert found == [("reading_differs", 2.0), ("reading_differs", 3.0)]
+    assert [r["value"] for r in store.readings.latest("D1")] == [1.0, 1.0]
+
+
+def test_hostile_times_are_refused_and_late_ones_within_the_horizon_taken(store: Store, load: ReadingLoad) -> None:
+    values = [
+        ("a", NOW, 1.0),
+        ("a", NOW - timedelta(days=29), 2.0),
+        ("a", NOW - timedelta(days=31), 3.0),
+        ("a", NOW + timedelta(days=365), 4.0),
+        ("a", NOW - MINUTE, 5.0),
+    ]
+    assert store.readings.commit(unit(values), load, NOW) == ReadingReceipt(3, 0, 2)
+    codes = query(store, "SELECT code FROM quarantine ORDER BY code")
+    assert codes == [("reading_in_future",), ("reading_too_late",)]
+    stored = store.readings.rows("D1", NOW - timedelta(days=60), NOW + timedelta(days=400))
+    assert stored.column("value").to_pylist() == [2.0, 5.0, 1.0]
+    (latest,) = store.readings.latest("D1")
+    assert (latest["value"], latest["device_at"]) == (1.0, NOW)
+
+
+def test_a_failed_transaction_writes_nothing_and_can_be_tried_again(store: Store, load: ReadingLoad) -> None:
+    good = unit([("a", NOW, 1.0)], [("D1", "read", b"##")])
+    broken = replace(good, refused=pa.table({"table_name": ["reading"], "nonsense": [1]}))
+    with pytest.raises(StoreError):
+        store.readings.commit(broken, load, NOW)
+    assert [query(store, f"SELECT count(*) FROM {t}") for t in ("reading", "raw_frame", "channel", "load")] == [
+        [(0,)]
+    ] * 4
+    assert store.readings.commit(good, load, NOW) == ReadingReceipt(1, 0, 0)
+    assert [r["channel_id"] for r in store.readings.latest("D1")] == ["D1/a-rtd"]
+
+
+def test_devices_wait_with_their_last_frames(store: Store, load: ReadingLoad) -> None:
+    row = DeviceRow("D1", "hj212", "pending", "10.0.0.1", NOW)
+    frames = [("D1", "held", b"%d" % n) for n in range(5)]
+    store.readings.commit(unit([], frames, pending=[row], held=["D1"], held_most=3), load, NOW)
+    with store.engine.cursor() as con:
+        assert read_devices(con) == [replace(row, frames_kept=3)]
+        assert held_frames(con, "D1") == [b"2", b"3", b"4"]
+    approved = replace(row, state="approved", entity_id="E1", key_refs=("env:K",), decided_at=NOW, decided_by="me")
+    store.write(lambda con: put_device(con, approved))
+    store.readings.commit(unit([("a", NOW, 1.0)], settled="D1"), load, NOW)
+    with store.engine.cursor() as con:
+        assert read_devices(con) == [approved]
+        assert held_frames(con, "D1") == []
+
+
+def test_raw_frames_are_found_and_dropped_by_age(store: Store, load: ReadingLoad) -> None:
+    store.readings.commit(unit([], [("D1", "part", b"1"), ("D1", "read", b"2"), ("D2", "held", b"3")]), load, NOW)
+    with store.engine.cursor() as con:
+        assert part_frames(con, NOW) == {("D1", "hj212"): [b"1"]}
+        assert part_frames(con, NOW + MINUTE) == {}
+    assert store.write(lambda con: drop_raw_frames(con, NOW)) == 0
+    assert store.write(lambda con: drop_raw_frames(con, NOW + MINUTE)) == 2
+    assert query(store, "SELECT device_id FROM raw_frame") == [("D2",)]
+
+
+def test_a_reopened_store_knows_its_channels(
+    store: Store, load: ReadingLoad, info: LoadInfo, reopen: Callable[[Path], Store]
+) -> None:
+    store.readings.commit(unit([("a", NOW, 1.0)]), load, NOW)
+    store.close()
+    again = reopen(store.data)
+    try:
+        values = [("a", NOW, 1.0), ("b", NOW, 2.0)]
+        assert again.readings.commit(unit(values), ReadingLoad(info), NOW) == ReadingReceipt(1, 1, 0)
+        assert query(again, "SELECT ch, channel_id FROM channel_ordinal ORDER BY ch") == [
+            (0, "D1/a-rtd"),
+            (1, "D1/b-rtd"),
+        ]
+    finally:
+        again.close()
+
+
+def test_a_file_of_version_1_gets_the_new_tables(store: Store, reopen: Callable[[Path], Store], info: LoadInfo) -> None:
+    store.close()
+    with duckdb.connect(str(store.engine.path)) as con:
+        for name in ("device", "channel_ordinal", "reading", "reading_latest", "raw_frame", "channel"):
+            con.execute(f"DROP TABLE {name}")
+        con.execute("DROP SEQUENCE raw_frame_ids")
+        con.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+        con.execute("INSERT INTO meta VALUES ('mark', 'kept')")
+    again = reopen(store.data)
+    try:
+        assert again.readings.commit(unit([("a", NOW, 1.0)]), ReadingLoad(info), NOW).accepted == 1
+        assert query(again, "SELECT value FROM meta WHERE key IN ('schema_version', 'mark') ORDER BY value") == [
+            ("2",),
+            ("kept",),
+        ]
+    finally:
+        again.close()
+
+
+def test_a_file_of_a_later_version_is_left_alone(store: Store, reopen: Callable[[Path], Store]) -> None:
+    store.close()
+    with duckdb.connect(str(store.engine.path)) as con:
+        con.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+    with pytest.raises(ConfigError, match="schema version 3"):
+        reopen(store.data)
+
+
+CHILD = """
+import importlib.util, sys
+from pathlib import Path
+from dianhuan_hub.store import LoadInfo, ReadingLoad, Store
+spec = importlib.util.spec_from_file_location("readings_child", sys.argv[2])
+tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
+store = Store(Path(sys.argv[1]), lambda kw, _: {}, lambda: tests.NOW)
+load = ReadingLoad(LoadInfo("t", "1", "s", "f", "", "", tests.NOW))
+for n in range(100000):
+    at = tests.NOW - n * tests.MINUTE / 60
+    store.readings.commit(tests.unit([("a", at, float(n))], [("D1", "read", b"%d" % n)]), load, tests.NOW)
+    print(n, flush=True)
+"""
+
+
+def test_sigkill_loses_nothing_that_was_said_to_be_committed(
+    tmp_path: Path, reopen: Callable[[Path], Store], info: LoadInfo
+) -> None:
+    data = tmp_path / "killed"
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(data), __file__], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    said = [int(child.stdout.readline()) for _ in range(30)]
+    os.kill(child.pid, signal.SIGKILL)
+    said += [int(line) for line in child.communicate()[0].splitlines()]
+    store = reopen(data)
+    try:
+        kept = store.readings.count()
+        assert kept in (len(said), len(said) + 1)
+        assert query(store, "SELECT count(*), count(DISTINCT raw) FROM raw_frame") == [(kept, kept)]
+        again: Values = [("a", NOW - n * MINUTE / 60, float(n)) for n in said]
+        assert store.readings.commit(unit(again), ReadingLoad(info), NOW) == ReadingReceipt(0, len(said), 0)
+        assert store.readings.count() == kept
+    finally:
+        store.close()
