@@ -37,9 +37,6 @@ class DeviceRow:
     frames_kept: int = 0
 
 
-_AFTER_KEYS = ("entity_id", "decided_at", "decided_by", "frames_kept")
-
-
 def read_devices(con: duckdb.DuckDBPyConnection) -> list[DeviceRow]:
     """All devices, those that wait first; `frames_kept` counts frames held for approval."""
     rows = con.execute(
@@ -50,7 +47,20 @@ def read_devices(con: duckdb.DuckDBPyConnection) -> list[DeviceRow]:
         ORDER BY state <> 'pending', first_seen, device_id"""
     ).fetchall()
     return [
-        DeviceRow(*r[:6], key_refs=tuple(json.loads(r[6])), **dict(zip(_AFTER_KEYS, r[7:], strict=True))) for r in rows
+        DeviceRow(
+            device_id=r[0],
+            protocol=r[1],
+            state=r[2],
+            peer=r[3],
+            first_seen=r[4],
+            profile=r[5],
+            key_refs=tuple(json.loads(r[6])),
+            entity_id=r[7],
+            decided_at=r[8],
+            decided_by=r[9],
+            frames_kept=r[10],
+        )
+        for r in rows
     ]
 
 
