@@ -16,6 +16,7 @@ from dianhuan_sdk.context import (
 )
 from dianhuan_sdk.contracts import CURVE_TYPE, POINTS_PER_DAY, Field, Refusal, Rule, TableContract, in_order
 from dianhuan_sdk.device import (
+    CREDENTIAL_DEVIATIONS,
     Deviation,
     Device,
     DeviceCodec,
@@ -62,6 +63,7 @@ API_VERSION = (1, 0)
 
 __all__ = [
     "API_VERSION",
+    "CREDENTIAL_DEVIATIONS",
     "CURVE_TYPE",
     "ENTITY_COLUMNS",
     "FEATURES",

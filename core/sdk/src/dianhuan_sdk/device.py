@@ -96,6 +96,12 @@ class Frame(Protocol):
         """Its readings; empty for commands and answers."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """False for a packet of a split message whose readings come with a later packet: until then they exist only in
+        the raw packets, which a host therefore keeps before it answers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -118,6 +124,10 @@ class Device:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+CREDENTIAL_DEVIATIONS = frozenset({"password_wrong", "key_wrong", "not_encrypted"})
+"""Codes of deviations after which a frame may come from somebody else than the registered device: it does not prove
+that a new connection is the device's."""
+
 Directory = Callable[[str], Device | None]
 """Finds a registered device by the address in a frame; None for an unknown one."""
 
@@ -131,7 +141,8 @@ class Due:
             (fetch the interval again after a gap), `key` (change its session key).
         now: the present instant, aware.
         start, end: the gap [start, end] of `history`, aware.
-        stream: what to fetch again, in the protocol's own code, e.g. `2051`; empty for its main stream.
+        stream: what to fetch again: the protocol's own code, e.g. `2051`, or the interval of its readings, e.g.
+            `minute`; empty for its main stream.
         new_key: the key to hand over with `key`.
     """
 

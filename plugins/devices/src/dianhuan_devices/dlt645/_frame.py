@@ -32,7 +32,7 @@ class Dlt645Frame:
         data: data field without the 0x33.
     """
 
-    __slots__ = ("address", "control", "data", "deviations", "device_id", "raw", "readings", "text", "valid")
+    __slots__ = ("address", "control", "data", "deviations", "device_id", "raw", "readings", "text", "valid", "whole")
 
     def __init__(self, raw: bytes, device_id: str, address: str, control: int, data: bytes, valid: bool) -> None:
         self.raw = raw
@@ -41,6 +41,7 @@ class Dlt645Frame:
         self.control = control
         self.data = data
         self.valid = valid
+        self.whole = True
         self.deviations: tuple[Deviation, ...] = ()
         self.readings: tuple[Reading, ...] = ()
         self.text = ""

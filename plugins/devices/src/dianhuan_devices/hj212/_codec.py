@@ -22,6 +22,7 @@ from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputE
 
 _ONE = timedelta(microseconds=1)
 _KNOWN_CHANNELS = 4096
+_STREAMS = {"moment": "2011", "minute": "2051", "hour": "2061", "day": "2031"}
 
 
 class Hj212Config(BaseModel):
@@ -37,7 +38,7 @@ class Hj212Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    refuse: tuple[str, ...] = ("crc_wrong",)
+    refuse: tuple[str, ...] = ("crc_wrong", "password_wrong")
     timeout_s: float = 10.0
     resends: int = 3
     rtd_interval_s: int = 60
@@ -153,7 +154,9 @@ class Hj212Codec:
         if due.task == "history":
             if due.start is None or due.end is None:
                 raise InputError("a history query without its interval", expected="start and end", hint="pass both")
-            cn = due.stream or "2051"
+            cn = _STREAMS.get(due.stream, due.stream) or "2051"
+            if cn == "2011" and edition < 2025:
+                return []  # real-time data has no history before the 2025 edition
             return [self._request(centre.fetch(cn, next(at), due.start, due.end), "9012", f"history of {cn}")]
         if due.task == "key":
             if due.new_key is None:

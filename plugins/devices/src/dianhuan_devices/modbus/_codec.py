@@ -71,7 +71,7 @@ class ModbusFrame:
         registers: what the registers mean.
     """
 
-    __slots__ = ("data", "deviations", "device_id", "function", "raw", "readings", "registers", "valid")
+    __slots__ = ("data", "deviations", "device_id", "function", "raw", "readings", "registers", "valid", "whole")
 
     def __init__(self, adu: Adu, asked: _Asked | None) -> None:
         self.raw = adu.raw
@@ -79,6 +79,7 @@ class ModbusFrame:
         self.function = adu.pdu[0]
         self.data = b""
         self.valid = True
+        self.whole = True
         self.deviations: tuple[Deviation, ...] = ()
         self.readings: tuple[Reading, ...] = ()
         self.registers: dict[str, Register] = {}

@@ -59,7 +59,7 @@ class MqttFrame:
         rule: the mapping's rule, None where no filter fits.
     """
 
-    __slots__ = ("deviations", "device_id", "raw", "readings", "rule", "topic", "valid")
+    __slots__ = ("deviations", "device_id", "raw", "readings", "rule", "topic", "valid", "whole")
 
     def __init__(self, raw: bytes, topic: str, rule: TopicRule | None) -> None:
         self.raw = raw
@@ -67,6 +67,7 @@ class MqttFrame:
         self.rule = rule
         self.device_id = ""
         self.valid = True
+        self.whole = True
         self.readings: tuple[Reading, ...] = ()
         self.deviations: tuple[Deviation, ...] = ()
 
