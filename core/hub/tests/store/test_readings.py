@@ -26,11 +26,14 @@ from dianhuan_hub.store import (
     ReadingUnit,
     Store,
     StoreError,
+    bind_channels,
     drop_raw_frames,
+    forget_waiting,
     held_frames,
     horizon,
     part_frames,
     put_device,
+    raw_frames,
     read_devices,
 )
 from dianhuan_sdk import ConfigError
@@ -132,28 +135,50 @@ def test_a_failed_transaction_writes_nothing_and_can_be_tried_again(store: Store
 
 
 def test_devices_wait_with_their_last_frames(store: Store, load: ReadingLoad) -> None:
-    row = DeviceRow("D1", "hj212", "pending", "10.0.0.1", NOW)
-    frames = [("D1", "held", b"%d" % n) for n in range(5)]
-    store.readings.commit(unit([], frames, pending=[row], held=["D1"], held_most=3), load, NOW)
+    row = DeviceRow("D1", "hj212", "D1", "waiting", "10.0.0.1", NOW)
+    frames = [(NOW, b"%d" % n) for n in range(3)]
+    store.readings.commit(unit([], waiting=[row], held={"D1": frames}), load, NOW)
     with store.engine.cursor() as con:
         assert read_devices(con) == [replace(row, frames_kept=3)]
-        assert held_frames(con, "D1") == [b"2", b"3", b"4"]
-    approved = replace(row, state="approved", entity_id="E1", key_refs=("env:K",), decided_at=NOW, decided_by="me")
+        assert held_frames(con, "D1") == frames
+    approved = replace(row, state="approved", entity_id="E1", key_refs=("env:K",), options={"st": "44"}, decided_at=NOW)
     store.write(lambda con: put_device(con, approved))
-    store.readings.commit(unit([("a", NOW, 1.0)], settled="D1"), load, NOW)
+    store.readings.commit(unit([("a", NOW, 1.0)], held={"D1": []}), load, NOW)
+    store.write(lambda con: bind_channels(con, "D1", "E1"))
     with store.engine.cursor() as con:
         assert read_devices(con) == [approved]
         assert held_frames(con, "D1") == []
+    assert query(store, "SELECT DISTINCT entity_id FROM channel") == [("E1",)]
+
+
+def test_devices_that_wait_too_long_are_forgotten_and_approved_ones_stay(store: Store, load: ReadingLoad) -> None:
+    rows = [DeviceRow(f"D{n}", "hj212", f"D{n}", "waiting", "", NOW + n * MINUTE) for n in (1, 2)]
+    rows.append(DeviceRow("D0", "hj212", "D0", "approved", "", NOW))
+    store.readings.commit(unit([], waiting=rows, held={"D1": [(NOW, b"1")], "D2": [(NOW, b"2")]}), load, NOW)
+    assert store.write(lambda con: forget_waiting(con, NOW + 2 * MINUTE)) == 1
+    with store.engine.cursor() as con:
+        assert [(r.device_id, r.frames_kept) for r in read_devices(con)] == [("D2", 1), ("D0", 0)]
 
 
 def test_raw_frames_are_found_and_dropped_by_age(store: Store, load: ReadingLoad) -> None:
-    store.readings.commit(unit([], [("D1", "part", b"1"), ("D1", "read", b"2"), ("D2", "held", b"3")]), load, NOW)
+    store.readings.commit(unit([], [("D1", "part", b"1"), ("D1", "read", b"2"), ("D2", "read", b"3")]), load, NOW)
     with store.engine.cursor() as con:
-        assert part_frames(con, NOW) == {("D1", "hj212"): [b"1"]}
+        assert part_frames(con, NOW) == {"D1": [b"1"]}
         assert part_frames(con, NOW + MINUTE) == {}
+        assert raw_frames(con, "D1", NOW, NOW + MINUTE) == [(NOW, b"1"), (NOW, b"2")]
+        assert raw_frames(con, "D1", NOW - MINUTE, NOW) == []
     assert store.write(lambda con: drop_raw_frames(con, NOW)) == 0
-    assert store.write(lambda con: drop_raw_frames(con, NOW + MINUTE)) == 2
-    assert query(store, "SELECT device_id FROM raw_frame") == [("D2",)]
+    assert store.write(lambda con: drop_raw_frames(con, NOW + MINUTE)) == 3
+    assert query(store, "SELECT device_id FROM raw_frame") == []
+
+
+def test_late_rows_are_looked_up_whatever_their_distance(store: Store, load: ReadingLoad) -> None:
+    spread: Values = [("a", NOW - n * 90 * MINUTE, float(n)) for n in range(100)]
+    assert store.readings.commit(unit([("a", NOW + MINUTE, 0.0)]), load, NOW).accepted == 1
+    assert store.readings.commit(unit(spread), load, NOW) == ReadingReceipt(100, 0, 0)
+    assert store.readings.commit(unit(spread), load, NOW) == ReadingReceipt(0, 100, 0)
+    changed: Values = [(c, at, v + 1) for c, at, v in spread]
+    assert store.readings.commit(unit(changed), load, NOW) == ReadingReceipt(0, 0, 100)
 
 
 def test_a_reopened_store_knows_its_channels(
@@ -176,7 +201,10 @@ def test_a_reopened_store_knows_its_channels(
 def test_a_file_of_version_1_gets_the_new_tables(store: Store, reopen: Callable[[Path], Store], info: LoadInfo) -> None:
     store.close()
     with duckdb.connect(str(store.engine.path)) as con:
-        for name in ("device", "channel_ordinal", "reading", "reading_latest", "raw_frame", "channel"):
+        for name in (
+            *("device", "held_frame", "channel_ordinal", "reading", "reading_latest", "raw_frame", "channel"),
+            "reading_day",
+        ):
             con.execute(f"DROP TABLE {name}")
         con.execute("DROP SEQUENCE raw_frame_ids")
         con.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")

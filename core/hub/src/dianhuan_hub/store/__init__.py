@@ -6,10 +6,14 @@ from dianhuan_hub.store._cold import COLD_SCHEMA, ColdTier, dequantize, quantize
 from dianhuan_hub.store._curves import CurveRows, curve_days, gather
 from dianhuan_hub.store._devices import (
     DeviceRow,
+    bind_channels,
     drop_raw_frames,
+    forget_waiting,
     held_frames,
+    hold_frames,
     part_frames,
     put_device,
+    raw_frames,
     read_devices,
 )
 from dianhuan_hub.store._engine import Connection, Engine, StoreError
@@ -86,6 +90,7 @@ __all__ = [
     "Unit",
     "UnitReceipt",
     "backup",
+    "bind_channels",
     "cases_of",
     "columns_of",
     "curve_days",
@@ -95,8 +100,10 @@ __all__ = [
     "drop_cases",
     "drop_raw_frames",
     "forget_findings",
+    "forget_waiting",
     "gather",
     "held_frames",
+    "hold_frames",
     "horizon",
     "nan_to_contract",
     "nan_to_store",
@@ -111,6 +118,7 @@ __all__ = [
     "put_results",
     "put_run",
     "quantize",
+    "raw_frames",
     "read_count",
     "read_cursor",
     "read_devices",

@@ -6,9 +6,11 @@ quarantine, as do readings that are too late or from the future.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dianhuan_hub.store import _loads
-from dianhuan_hub.store._devices import DeviceRow, put_device, settle_held, trim_held
+from dianhuan_hub.store._devices import DeviceRow, hold_frames, put_device
 from dianhuan_hub.store._engine import Engine, arrow, one
 from dianhuan_hub.store._loads import QUARANTINE_SCHEMA, LoadInfo
 from dianhuan_hub.store._registers import RegisterRows, put_register
@@ -32,8 +34,12 @@ RAW_SCHEMA = pa.schema(
         pa.field("raw", pa.binary(), nullable=False),
     ]
 )
-_DAY = 86_400_000_000
-Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+_NEVER = np.iinfo(np.int64).min
+_SPANS = 32
+_HOUR = 3_600_000_000
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Ordinals = np.ndarray[Any, np.dtype[np.int32]]
+Instants = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,8 @@ class ReadingUnit:
         raw: frames (`RAW_SCHEMA`).
         refused: rows for quarantine.
         horizon: which instants are taken.
-        pending: devices seen for the first time.
-        held: devices of whose held frames the last `held_most` are kept.
-        settled: a device whose held frames these readings are, or empty.
+        waiting: devices that wait to be let in.
+        held: their last frames with the instants of reception, by device; in place of those kept so far.
     """
 
     rows: pa.RecordBatch
@@ -64,10 +69,8 @@ class ReadingUnit:
     raw: pa.Table
     refused: pa.Table
     horizon: Horizon
-    pending: Sequence[DeviceRow] = ()
-    held: Sequence[str] = ()
-    held_most: int = 0
-    settled: str = ""
+    waiting: Sequence[DeviceRow] = ()
+    held: Mapping[str, Sequence[tuple[datetime, bytes]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,9 +100,13 @@ class Readings:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._lock = threading.Lock()
         with engine.cursor() as con:
-            rows = con.execute("SELECT channel_id, ch FROM channel_ordinal").fetchall()
-        self._ordinals: dict[str, int] = dict(rows)
+            self._ordinals: dict[str, int] = dict(con.execute("SELECT channel_id, ch FROM channel_ordinal").fetchall())
+            newest = arrow(con, "SELECT ch, epoch_us(device_at) AS at FROM reading_latest")
+        # The newest instant of each channel by ordinal: a later row cannot be stored yet, so nothing is looked up.
+        self._newest = np.full(_room(len(self._ordinals)), _NEVER, np.int64)
+        self._newest[newest.column("ch").to_numpy()] = newest.column("at").to_numpy()
 
     def unknown(self, channel_ids: pa.Array) -> list[str]:
         """Those of the ids that have no channel yet."""
@@ -111,9 +118,18 @@ class Readings:
         Raises:
             StoreError: nothing was written (disk full, for example); it can be tried again.
         """
-        new = {c: len(self._ordinals) + n for n, c in enumerate(self.unknown(unit.rows.column("channel_id")))}
-        receipt, load_id = self._engine.write(lambda con: self._write(con, unit, load, at, new))
-        self._ordinals |= new
+        with self._lock:
+            names = unit.rows.column("channel_id").dictionary_encode()
+            new = {c: len(self._ordinals) + n for n, c in enumerate(self.unknown(names.dictionary))}
+            ordinals = [new[c] if c in new else self._ordinals[c] for c in names.dictionary.to_pylist()]
+            ch = np.array(ordinals, np.int32)[np.asarray(names.indices.to_numpy())]
+            if len(self._ordinals) + len(new) > len(self._newest):
+                grown = np.full(_room(len(self._ordinals) + len(new)), _NEVER, np.int64)
+                grown[: len(self._newest)] = self._newest
+                self._newest = grown
+            receipt, load_id, stored = self._engine.write(lambda con: self._write(con, unit, load, at, new, ch))
+            self._ordinals |= new
+            np.maximum.at(self._newest, *stored)
         load.load_id = load_id
         load.total.accepted += receipt.accepted
         load.total.unchanged += receipt.unchanged
@@ -121,19 +137,23 @@ class Readings:
         return receipt
 
     def _write(
-        self, con: duckdb.DuckDBPyConnection, unit: ReadingUnit, load: ReadingLoad, at: datetime, new: dict[str, int]
-    ) -> tuple[ReadingReceipt, int]:
+        self,
+        con: duckdb.DuckDBPyConnection,
+        unit: ReadingUnit,
+        load: ReadingLoad,
+        at: datetime,
+        new: dict[str, int],
+        ch: Ordinals,
+    ) -> tuple[ReadingReceipt, int, tuple[Ordinals, Instants]]:
         load_id = load.load_id or _loads.next_load(con)
-        for row in unit.pending:
+        for row in unit.waiting:
             put_device(con, row)
+        for device, frames in unit.held.items():
+            hold_frames(con, device, frames)
         if unit.raw.num_rows:
             con.register("raw_rows", unit.raw)
             con.execute(f"INSERT INTO raw_frame BY NAME SELECT *, {load_id} AS load_id FROM raw_rows")
             con.unregister("raw_rows")
-        for device in unit.held:
-            trim_held(con, device, unit.held_most)
-        if unit.settled:
-            settle_held(con, unit.settled)
         receipt = ReadingReceipt()
         receipt.quarantined = _loads.put_quarantine(con, unit.refused, load_id)
         if unit.channels.num_rows:
@@ -145,8 +165,9 @@ class Readings:
             con.register("new_channels", pa.table({"ch": list(new.values()), "channel_id": list(new)}))
             con.execute("INSERT INTO channel_ordinal BY NAME SELECT * FROM new_channels")
             con.unregister("new_channels")
+        stored = (np.zeros(0, np.int32), np.zeros(0, np.int64))
         if unit.rows.num_rows:
-            self._put(con, unit, load_id, new, receipt)
+            stored = self._put(con, unit, load_id, ch, receipt)
         total = load.total
         counts = [
             total.accepted + receipt.accepted,
@@ -162,40 +183,32 @@ class Readings:
             _loads.close_load(
                 con, load_id, load.info, at, accepted=counts[0], quarantined=counts[1], unchanged=counts[2], corrected=0
             )
-        return receipt, load_id
+        return receipt, load_id, stored
 
     def _put(
-        self,
-        con: duckdb.DuckDBPyConnection,
-        unit: ReadingUnit,
-        load_id: int,
-        new: dict[str, int],
-        receipt: ReadingReceipt,
-    ) -> None:
+        self, con: duckdb.DuckDBPyConnection, unit: ReadingUnit, load_id: int, ch: Ordinals, receipt: ReadingReceipt
+    ) -> tuple[Ordinals, Instants]:
         rows = unit.rows
-        names = rows.column("channel_id").dictionary_encode()
-        ordinals = np.array([new.get(c, self._ordinals.get(c, -1)) for c in names.dictionary.to_pylist()], np.int32)
-        ch = ordinals[np.asarray(names.indices.to_numpy())]
         when = np.asarray(rows.column("device_at").cast(pa.int64()).to_numpy())
-        late = when < _micros(unit.horizon.earliest)
-        early = when > _micros(unit.horizon.latest)
+        corrected = np.asarray(rows.column("at").cast(pa.int64()).to_numpy())
+        late = corrected < _micros(unit.horizon.earliest)
+        early = corrected > _micros(unit.horizon.latest)
         first, differs = _first_of_each(rows, ch, when)
         fresh = first & ~late & ~early
-        stored_same, stored_other = _stored(con, rows, ch, when, fresh)
+        stored_same, stored_other = _stored(con, rows, ch, when, fresh & (when <= self._newest[ch]))
         differs = (differs | stored_other) & ~late & ~early
         fresh &= ~stored_same & ~stored_other
         for bad, code, words in (
-            (late, "reading_too_late", f"device_at: not before {unit.horizon.earliest:%Y-%m-%d %H:%M} UTC"),
-            (early, "reading_in_future", f"device_at: not after {unit.horizon.latest:%Y-%m-%d %H:%M:%S} UTC"),
+            (late, "reading_too_late", f"at: not before {unit.horizon.earliest:%Y-%m-%d %H:%M} UTC"),
+            (early, "reading_in_future", f"at: not after {unit.horizon.latest:%Y-%m-%d %H:%M:%S} UTC"),
             (differs, "reading_differs", "value: another value is stored for this channel and instant"),
         ):
             if bad.any():
                 refused = _refused(con, rows.filter(pa.array(bad)), code, words)
                 receipt.quarantined += _loads.put_quarantine(con, refused, load_id)
         if fresh.any():
-            keep = pa.array(fresh)
-            table = pa.table({"ch": ch, **{n: rows.column(n) for n in rows.schema.names[1:]}}).filter(keep)
-            con.register("fresh_readings", table)
+            table = pa.table({"ch": ch, **{n: rows.column(n) for n in rows.schema.names[1:]}})
+            con.register("fresh_readings", table if fresh.all() else table.filter(pa.array(fresh)))
             con.execute(f"INSERT INTO reading BY NAME SELECT *, {load_id} AS load_id FROM fresh_readings")
             con.execute("""INSERT INTO reading_latest
                 SELECT ch, max(device_at), arg_max("at", device_at), arg_max(struct_pack(v := value), device_at).v,
@@ -207,6 +220,7 @@ class Readings:
             con.unregister("fresh_readings")
         receipt.accepted += int(fresh.sum())
         receipt.unchanged += rows.num_rows - int((fresh | late | early | differs).sum())
+        return ch[fresh], when[fresh]
 
     def latest(self, device_id: str) -> list[dict[str, object]]:
         """The latest value of every channel of a device: rows with the columns of `reading` and `channel_id`."""
@@ -237,7 +251,7 @@ class Readings:
         return int(found[0]) if found else 0
 
 
-def _first_of_each(rows: pa.RecordBatch, ch: np.ndarray, when: np.ndarray) -> tuple[Mask, Mask]:
+def _first_of_each(rows: pa.RecordBatch, ch: Ordinals, when: Instants) -> tuple[Mask, Mask]:
     """The first row of each key, and the later rows of a key that say something else than its first."""
     order = np.lexsort((when, ch))
     start = np.ones(len(order), bool)
@@ -252,13 +266,12 @@ def _first_of_each(rows: pa.RecordBatch, ch: np.ndarray, when: np.ndarray) -> tu
 
 
 def _stored(
-    con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, ch: np.ndarray, when: np.ndarray, asked: Mask
+    con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, ch: Ordinals, when: Instants, asked: Mask
 ) -> tuple[Mask, Mask]:
-    """Rows whose key is stored: with the same value, with another one. Asked day by day, so that a late row does not
-    make the whole table be read."""
+    """Rows whose key is stored: with the same value, with another one. Asked span by span of time, so that a late row
+    does not make the whole table be read."""
     same, other = np.zeros(len(ch), bool), np.zeros(len(ch), bool)
-    for day in np.unique(when[asked] // _DAY):
-        mine = np.flatnonzero(asked & (when // _DAY == day))
+    for mine in _spans(when, np.flatnonzero(asked)):
         asking = pa.table({"ch": ch[mine], "device_at": rows.column("device_at").take(pa.array(mine)), "place": mine})
         con.register("asked_readings", asking)
         found = arrow(
@@ -274,6 +287,22 @@ def _stored(
             same[place[equal]] = True
             other[place[~equal]] = True
     return same, other
+
+
+def _spans(when: Instants, asked: Instants) -> list[Instants]:
+    """Places of rows in groups that lie close together in time, a bounded number of them."""
+    if not len(asked):
+        return []
+    order = asked[np.argsort(when[asked], kind="stable")]
+    gaps = np.diff(when[order])
+    cuts = np.flatnonzero(gaps > _HOUR)
+    if len(cuts) >= _SPANS:
+        cuts = np.sort(cuts[np.argsort(gaps[cuts])[-_SPANS + 1 :]])
+    return list(np.split(order, cuts + 1))
+
+
+def _room(channels: int) -> int:
+    return max(1024, 2 * channels)
 
 
 def _same(left: pa.RecordBatch, right: pa.RecordBatch | pa.Table) -> Mask:

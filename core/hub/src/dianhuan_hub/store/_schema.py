@@ -58,9 +58,12 @@ CREATE TABLE plugin_state (
 
 _DEVICES = """
 CREATE TABLE device (
-    device_id VARCHAR PRIMARY KEY, protocol VARCHAR NOT NULL, profile VARCHAR NOT NULL, key_refs VARCHAR NOT NULL,
-    entity_id VARCHAR, state VARCHAR NOT NULL, peer VARCHAR NOT NULL, first_seen TIMESTAMPTZ NOT NULL,
-    decided_at TIMESTAMPTZ, decided_by VARCHAR);
+    device_id VARCHAR PRIMARY KEY, protocol VARCHAR NOT NULL, address VARCHAR NOT NULL, state VARCHAR NOT NULL,
+    peer VARCHAR NOT NULL, first_seen TIMESTAMPTZ NOT NULL, profile VARCHAR NOT NULL, key_refs VARCHAR NOT NULL,
+    password_ref VARCHAR NOT NULL, options VARCHAR NOT NULL, line VARCHAR NOT NULL, entity_id VARCHAR,
+    decided_at TIMESTAMPTZ, decided_by VARCHAR, note VARCHAR NOT NULL);
+CREATE TABLE held_frame (
+    device_id VARCHAR NOT NULL, place INTEGER NOT NULL, received_at TIMESTAMPTZ NOT NULL, raw BLOB NOT NULL);
 CREATE TABLE channel_ordinal (ch INTEGER NOT NULL, channel_id VARCHAR NOT NULL);
 CREATE TABLE reading (
     ch INTEGER NOT NULL, device_at TIMESTAMPTZ NOT NULL, "at" TIMESTAMPTZ NOT NULL, received_at TIMESTAMPTZ,
@@ -73,8 +76,11 @@ CREATE TABLE raw_frame (
     frame_id BIGINT NOT NULL DEFAULT nextval('raw_frame_ids'), device_id VARCHAR NOT NULL, protocol VARCHAR NOT NULL,
     received_at TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, state VARCHAR NOT NULL, raw BLOB NOT NULL,
     load_id INTEGER NOT NULL);
+CREATE TABLE reading_day (
+    day DATE NOT NULL, file VARCHAR NOT NULL, rows BIGINT NOT NULL, bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL,
+    sealed_at TIMESTAMPTZ NOT NULL);
 """
-"""Since version 2. `raw_frame.state`: read; part (of a message that was not whole yet); held (its device waits)."""
+"""Since version 2. `raw_frame.state`: read, part (of a message that was not whole yet), refused (by policy)."""
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
