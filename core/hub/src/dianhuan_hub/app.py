@@ -14,6 +14,7 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from dianhuan_hub.cases import CaseDesk
+from dianhuan_hub.gateway import DeviceDesk, Gateway
 from dianhuan_hub.intake import HubStorage, Intake, Source, Summary
 from dianhuan_hub.kernel.clock import SystemClock
 from dianhuan_hub.kernel.config import HubConfig
@@ -26,6 +27,7 @@ from dianhuan_hub.store import Query, Store, read_page
 from dianhuan_sdk import (
     Clock,
     ConfigError,
+    DeviceProtocolSpec,
     GridAdapterSpec,
     InputError,
     Manifest,
@@ -52,6 +54,8 @@ class Hub:
     intake: Intake
     screening: Screening
     cases: CaseDesk
+    devices: DeviceDesk
+    gateway: Gateway
 
     async def sources(self, name: str) -> list[Source]:
         """The streams of the source `[sources.NAME]` in the order in which its adapter offers them.
@@ -180,6 +184,19 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             settings = registered.config if registered.config is not None else registered.spec.config_model()
             return _plugin_context(config, clock, metrics, vault, store, intake, registered.plugin, settings)
 
+        def protocol_context(registered: Registered[DeviceProtocolSpec]) -> PluginContext:
+            settings = registered.config if registered.config is not None else registered.spec.config_model()
+            return _plugin_context(config, clock, metrics, vault, store, intake, registered.plugin, settings)
+
+        section = config.gateway
+        devices = DeviceDesk(
+            store,
+            clock,
+            vault,
+            {name: r.spec.profiles for name, r in plugins.device_protocols().items()},
+            waiting_most=section.waiting_devices,
+            frames_most=section.waiting_frames,
+        )
         return Hub(
             config=config,
             clock=clock,
@@ -191,6 +208,8 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             intake=intake,
             screening=Screening(store, clock, plugins.models(), model_context, tariffs, config.city.division),
             cases=CaseDesk(store, clock),
+            devices=devices,
+            gateway=Gateway(section, store, clock, metrics, plugins, protocol_context, devices, config.file.parent),
         )
     except BaseException:
         store.close()

@@ -30,6 +30,7 @@ from dianhuan_hub.store import (
     drop_raw_frames,
     forget_waiting,
     held_frames,
+    hold_frames,
     horizon,
     part_frames,
     put_device,
@@ -137,13 +138,15 @@ def test_a_failed_transaction_writes_nothing_and_can_be_tried_again(store: Store
 def test_devices_wait_with_their_last_frames(store: Store, load: ReadingLoad) -> None:
     row = DeviceRow("D1", "hj212", "D1", "waiting", "10.0.0.1", NOW)
     frames = [(NOW, b"%d" % n) for n in range(3)]
-    store.readings.commit(unit([], waiting=[row], held={"D1": frames}), load, NOW)
+    store.readings.commit(unit([], waiting=[(row, frames)]), load, NOW)
     with store.engine.cursor() as con:
         assert read_devices(con) == [replace(row, frames_kept=3)]
         assert held_frames(con, "D1") == frames
     approved = replace(row, state="approved", entity_id="E1", key_refs=("env:K",), options={"st": "44"}, decided_at=NOW)
     store.write(lambda con: put_device(con, approved))
-    store.readings.commit(unit([("a", NOW, 1.0)], held={"D1": []}), load, NOW)
+    store.write(lambda con: hold_frames(con, "D1", []))
+    # frames that were on their way do not make it wait again
+    store.readings.commit(unit([("a", NOW, 1.0)], waiting=[(row, frames)]), load, NOW)
     store.write(lambda con: bind_channels(con, "D1", "E1"))
     with store.engine.cursor() as con:
         assert read_devices(con) == [approved]
@@ -153,8 +156,8 @@ def test_devices_wait_with_their_last_frames(store: Store, load: ReadingLoad) ->
 
 def test_devices_that_wait_too_long_are_forgotten_and_approved_ones_stay(store: Store, load: ReadingLoad) -> None:
     rows = [DeviceRow(f"D{n}", "hj212", f"D{n}", "waiting", "", NOW + n * MINUTE) for n in (1, 2)]
-    rows.append(DeviceRow("D0", "hj212", "D0", "approved", "", NOW))
-    store.readings.commit(unit([], waiting=rows, held={"D1": [(NOW, b"1")], "D2": [(NOW, b"2")]}), load, NOW)
+    store.readings.commit(unit([], waiting=[(r, [(NOW, b"1")]) for r in rows]), load, NOW)
+    store.write(lambda con: put_device(con, DeviceRow("D0", "hj212", "D0", "approved", "", NOW)))
     assert store.write(lambda con: forget_waiting(con, NOW + 2 * MINUTE)) == 1
     with store.engine.cursor() as con:
         assert [(r.device_id, r.frames_kept) for r in read_devices(con)] == [("D2", 1), ("D0", 0)]

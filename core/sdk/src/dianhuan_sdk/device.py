@@ -97,6 +97,11 @@ class Frame(Protocol):
         ...
 
     @property
+    def at(self) -> int | None:
+        """The newest instant of its readings as the device states it, in microseconds since 1970 UTC, or None."""
+        ...
+
+    @property
     def whole(self) -> bool:
         """False for a packet of a split message whose readings come with a later packet: until then they exist only in
         the raw packets, which a host therefore keeps before it answers."""

@@ -12,7 +12,15 @@ from pydantic import BaseModel
 from dianhuan_hub.kernel._explain import validated
 from dianhuan_hub.kernel.config import HubConfig
 from dianhuan_hub.kernel.guard import Guard
-from dianhuan_sdk import ConfigError, DianhuanError, GridAdapterSpec, Manifest, ModelSpec, PluginError
+from dianhuan_sdk import (
+    ConfigError,
+    DeviceProtocolSpec,
+    DianhuanError,
+    GridAdapterSpec,
+    Manifest,
+    ModelSpec,
+    PluginError,
+)
 
 State = Literal["LOADED", "REFUSED", "FAILED", "DISABLED"]
 D = TypeVar("D")
@@ -133,6 +141,10 @@ class PluginRegistry:
     def models(self) -> dict[str, Registered[ModelSpec]]:
         """The models of loaded plugins by id, each with its parameters."""
         return self.registered("dianhuan_models")
+
+    def device_protocols(self) -> dict[str, Registered[DeviceProtocolSpec]]:
+        """The device protocols of loaded plugins by id, each with its settings."""
+        return self.registered("dianhuan_device_protocols")
 
     def source_config(self, name: str) -> BaseModel:
         """The settings of the source `[sources.NAME]`, checked by its adapter's own model.

@@ -16,7 +16,7 @@ from dianhuan_hub.store._devices import (
     raw_frames,
     read_devices,
 )
-from dianhuan_hub.store._engine import Connection, Engine, StoreError
+from dianhuan_hub.store._engine import Connection, DiskFullError, Engine, StoreError
 from dianhuan_hub.store._loads import (
     QUARANTINE_SCHEMA,
     LoadInfo,
@@ -35,6 +35,7 @@ from dianhuan_hub.store._readings import (
     Readings,
     ReadingUnit,
     horizon,
+    refused_readings,
 )
 from dianhuan_hub.store._reads import (
     Page,
@@ -72,6 +73,7 @@ __all__ = [
     "Connection",
     "CurveRows",
     "DeviceRow",
+    "DiskFullError",
     "Engine",
     "FloatArray",
     "Horizon",
@@ -127,6 +129,7 @@ __all__ = [
     "read_state",
     "read_stream",
     "recent_days",
+    "refused_readings",
     "restore",
     "screened_days",
     "store_to_nan",

@@ -118,6 +118,15 @@ def hold_frames(con: duckdb.DuckDBPyConnection, device_id: str, frames: Sequence
         )
 
 
+def put_waiting(con: duckdb.DuckDBPyConnection, row: DeviceRow, frames: Sequence[tuple[datetime, bytes]]) -> None:
+    """A device that waits, with its last frames; one that somebody has decided about is left alone."""
+    known = one(con, "SELECT state FROM device WHERE device_id = ?", [row.device_id])
+    if known is None:
+        put_device(con, row)
+    if known is None or known[0] == "waiting":
+        hold_frames(con, row.device_id, frames)
+
+
 def held_frames(con: duckdb.DuckDBPyConnection, device_id: str) -> list[tuple[datetime, bytes]]:
     """Frames of a device that wait for its approval, oldest first, with their instants of reception."""
     rows = con.execute(

@@ -7,7 +7,7 @@ quarantine, as do readings that are too late or from the future.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dianhuan_hub.store import _loads
-from dianhuan_hub.store._devices import DeviceRow, hold_frames, put_device
+from dianhuan_hub.store._devices import DeviceRow, put_waiting
 from dianhuan_hub.store._engine import Engine, arrow, one
 from dianhuan_hub.store._loads import QUARANTINE_SCHEMA, LoadInfo
 from dianhuan_hub.store._registers import RegisterRows, put_register
@@ -60,8 +60,8 @@ class ReadingUnit:
         raw: frames (`RAW_SCHEMA`).
         refused: rows for quarantine.
         horizon: which instants are taken.
-        waiting: devices that wait to be let in.
-        held: their last frames with the instants of reception, by device; in place of those kept so far.
+        waiting: devices that wait to be let in, each with its last frames and the instants of their reception, in
+            place of those kept so far; one that somebody has decided about meanwhile is left alone.
     """
 
     rows: pa.RecordBatch
@@ -69,8 +69,7 @@ class ReadingUnit:
     raw: pa.Table
     refused: pa.Table
     horizon: Horizon
-    waiting: Sequence[DeviceRow] = ()
-    held: Mapping[str, Sequence[tuple[datetime, bytes]]] = field(default_factory=dict)
+    waiting: Sequence[tuple[DeviceRow, Sequence[tuple[datetime, bytes]]]] = ()
 
 
 @dataclass
@@ -107,6 +106,17 @@ class Readings:
         # The newest instant of each channel by ordinal: a later row cannot be stored yet, so nothing is looked up.
         self._newest = np.full(_room(len(self._ordinals)), _NEVER, np.int64)
         self._newest[newest.column("ch").to_numpy()] = newest.column("at").to_numpy()
+        self._start = self._newest.copy()
+
+    def channels(self) -> list[str]:
+        """The ids of all channels."""
+        return list(self._ordinals)
+
+    def newest_at_start(self, channel_id: str) -> int | None:
+        """The newest instant of a channel when the store was opened, in microseconds since 1970 UTC, or None."""
+        ch = self._ordinals.get(channel_id, len(self._start))
+        at = int(self._start[ch]) if ch < len(self._start) else _NEVER
+        return None if at == _NEVER else at
 
     def unknown(self, channel_ids: pa.Array) -> list[str]:
         """Those of the ids that have no channel yet."""
@@ -146,10 +156,8 @@ class Readings:
         ch: Ordinals,
     ) -> tuple[ReadingReceipt, int, tuple[Ordinals, Instants]]:
         load_id = load.load_id or _loads.next_load(con)
-        for row in unit.waiting:
-            put_device(con, row)
-        for device, frames in unit.held.items():
-            hold_frames(con, device, frames)
+        for row, frames in unit.waiting:
+            put_waiting(con, row, frames)
         if unit.raw.num_rows:
             con.register("raw_rows", unit.raw)
             con.execute(f"INSERT INTO raw_frame BY NAME SELECT *, {load_id} AS load_id FROM raw_rows")
@@ -204,7 +212,7 @@ class Readings:
             (differs, "reading_differs", "value: another value is stored for this channel and instant"),
         ):
             if bad.any():
-                refused = _refused(con, rows.filter(pa.array(bad)), code, words)
+                refused = refused_readings(con, rows.filter(pa.array(bad)), code, words)
                 receipt.quarantined += _loads.put_quarantine(con, refused, load_id)
         if fresh.any():
             table = pa.table({"ch": ch, **{n: rows.column(n) for n in rows.schema.names[1:]}})
@@ -315,7 +323,8 @@ def _same(left: pa.RecordBatch, right: pa.RecordBatch | pa.Table) -> Mask:
     return equal
 
 
-def _refused(con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, code: str, words: str) -> pa.Table:
+def refused_readings(con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, code: str, words: str) -> pa.Table:
+    """Rows of `reading` for quarantine; a replay of quarantine leaves them, a replay of raw frames reads them again."""
     size = rows.num_rows
     return pa.table(
         [

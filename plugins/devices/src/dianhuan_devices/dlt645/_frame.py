@@ -52,6 +52,11 @@ class Dlt645Frame:
         self._interpret()
 
     @property
+    def at(self) -> None:
+        """None: answers hold no time."""
+        return None
+
+    @property
     def kind(self) -> str:
         """Control code in hexadecimal and, where there is one, the DI: `91/02030000`."""
         return f"{self.control:02X}" + (f"/{self.di}" if self.di else "")

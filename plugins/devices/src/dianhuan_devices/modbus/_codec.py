@@ -112,6 +112,11 @@ class ModbusFrame:
         self.readings = tuple(readings)
 
     @property
+    def at(self) -> None:
+        """None: answers hold no time."""
+        return None
+
+    @property
     def kind(self) -> str:
         """Function code as two digits."""
         return f"{self.function:02d}"

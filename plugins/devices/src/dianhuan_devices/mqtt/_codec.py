@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
-from dianhuan_devices._batches import channel_batch, channel_row, reading_batch
+from dianhuan_devices._batches import channel_batch, channel_row, micros, reading_batch
 from dianhuan_devices.mqtt._mapping import TopicRule
 from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputError, Reading, Request
 
@@ -70,6 +70,11 @@ class MqttFrame:
         self.whole = True
         self.readings: tuple[Reading, ...] = ()
         self.deviations: tuple[Deviation, ...] = ()
+
+    @property
+    def at(self) -> int | None:
+        """See `Frame.at`."""
+        return max((micros(r.at) for r in self.readings if r.at is not None), default=None)
 
     @property
     def kind(self) -> str:

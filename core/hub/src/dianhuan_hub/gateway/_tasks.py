@@ -1,0 +1,112 @@
+"""What devices are asked: one request after the other on a connection, with time-outs and retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dianhuan_hub.gateway._facts import Facts
+from dianhuan_sdk import Clock, Device, DianhuanError, Due, Frame
+
+if TYPE_CHECKING:
+    from dianhuan_hub.gateway._session import Session
+
+WAITING_MOST = 64
+"""Requests that wait on one connection."""
+
+
+class Tasks:
+    """Plans requests, sends them, and waits for their answers. In the event loop only.
+
+    Args:
+        clock: of the hub.
+        facts: metrics and messages.
+    """
+
+    def __init__(self, clock: Clock, facts: Facts) -> None:
+        self._clock = clock
+        self._facts = facts
+        self._loop = asyncio.get_running_loop()
+        self.live: dict[str, Session] = {}
+
+    def plan(self, device: Device, due: Due) -> bool:
+        """Queue what a task wants sent; False where the device is not connected."""
+        session = self.live.get(device.device_id)
+        if session is None or session.codec is None:
+            return False
+        try:
+            requests = session.codec.plan(device, due)
+        except DianhuanError as error:
+            self._facts.requests.labels(task=due.task, result="refused").inc()
+            self._facts.say("request", device.device_id, str(error))
+            return True
+        if session.asks is None:
+            session.asks = deque()
+        for request in requests:
+            if len(session.asks) >= WAITING_MOST:
+                self._facts.requests.labels(task=due.task, result="too_many").inc()
+                break
+            session.asks.append((due.task, request))
+        if session.asked is None:
+            self._next(session)
+        return True
+
+    def answered(self, session: Session, frames: Sequence[Frame]) -> None:
+        """Frames have come on a connection that waits for an answer."""
+        assert session.asked is not None
+        task, request = session.asked
+        if any(f.kind == request.expects for f in frames):
+            self._facts.requests.labels(task=task, result="answered").inc()
+            self._finish(session)
+
+    def gone(self, session: Session) -> None:
+        """A connection has ended: what it was asked stays unanswered."""
+        if session.timer is not None:
+            session.timer.cancel()
+        if session.asked is not None:
+            self._facts.requests.labels(task=session.asked[0], result="disconnected").inc()
+        session.asks = session.asked = session.timer = None
+        for device_id in session.devices or ():
+            if self.live.get(device_id) is session:
+                del self.live[device_id]
+
+    def _next(self, session: Session) -> None:
+        if session.asks:
+            session.asked = session.asks.popleft()
+            session.tries = 0
+            self._send(session)
+
+    def _send(self, session: Session) -> None:
+        assert session.asked is not None
+        task, request = session.asked
+        if not session.send(request.data):
+            return  # the connection ends, and `gone` tidies up
+        if session.codec is not None:
+            session.codec.sent(request)
+        if not request.expects:
+            self._facts.requests.labels(task=task, result="sent").inc()
+            self._finish(session)
+            return
+        session.timer = self._loop.call_later(request.timeout_s, self._late, session)
+
+    def _late(self, session: Session) -> None:
+        if session.asked is None:
+            return
+        task, request = session.asked
+        if session.tries < request.retries:
+            session.tries += 1
+            self._facts.requests.labels(task=task, result="repeated").inc()
+            self._send(session)
+            return
+        self._facts.requests.labels(task=task, result="timeout").inc()
+        words = f"请求无应答 · no answer to: {request.note} ({1 + request.retries} ×)"
+        self._facts.say("timeout", ", ".join(sorted(session.devices or {session.peer})), words)
+        self._finish(session)
+
+    def _finish(self, session: Session) -> None:
+        if session.timer is not None:
+            session.timer.cancel()
+        session.asked = session.timer = None
+        self._next(session)
