@@ -59,9 +59,9 @@ class Clocks:
         known = self._clocks.get(device_id)
         if known is None:
             known = self._clocks[device_id] = _Clock(received, deque(maxlen=self.SAMPLES))
+        known.last = received
         if abs(delta) > self.MOST_S * _SECOND:
             return
-        known.last = received
         known.deltas.append(delta)
         if len(known.deltas) < self.LEAST:
             return

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -209,7 +210,7 @@ class Writer:
         if batch.rejects is not None:
             refused.append(_rejects(batch.rejects))
         good = np.ones(rows.num_rows, bool)
-        for refusal in READING.check(rows):
+        for refusal in () if _regular(rows) else READING.check(rows):
             words = f"{refusal.column}: {refusal.words}"
             refused.append(self._quarantine(rows.take(pa.array(refusal.rows)), refusal.code, words))
             good[refusal.rows] = False
@@ -248,13 +249,17 @@ class Writer:
                 too_many.append(name)
         wanted = set(unknown) - set(too_many)
         devices = {name.partition("/")[0] for name in wanted}
-        known = line.rows.channels([f for f in frames if f.device_id in devices]).rows.to_pylist()
-        found = []
-        for row in known:
-            if row["channel_id"] in wanted:
-                owner = self._desk.row(row["device_id"])
-                found.append({**row, "entity_id": owner.entity_id if owner is not None else None})
-        channels = pa.RecordBatch.from_pylist(found, schema=CHANNEL.schema)
+        mine = [f for f in frames if f.device_id in devices]
+        one_each = {(f.device_id, f.kind): f for f in mine}  # mostly enough; describing a series is slow
+        found: dict[str, dict[str, Any]] = {}
+        for some in (list(one_each.values()), mine):
+            for row in line.rows.channels(some).rows.to_pylist():
+                if row["channel_id"] in wanted:
+                    owner = self._desk.row(row["device_id"])
+                    found[row["channel_id"]] = {**row, "entity_id": owner.entity_id if owner is not None else None}
+            if wanted <= found.keys():
+                break
+        channels = pa.RecordBatch.from_pylist(list(found.values()), schema=CHANNEL.schema)
         bad = {int(n) for refusal in CHANNEL.check(channels) for n in refusal.rows}
         if bad:
             channels = channels.take(pa.array([n for n in range(channels.num_rows) if n not in bad]))
@@ -355,6 +360,20 @@ def _halve(work: Work, entries: list[Entry]) -> bool:
         work.todo.extendleft([[half] for half in reversed(halves)])
         return True
     return False
+
+
+def _regular(rows: pa.RecordBatch) -> bool:
+    """Do all rows certainly pass the contract? Numbers with a known flag; the form of a channel's id is checked when
+    the channel is new. A tenth of the cost of the contract's own rules, and most batches pass."""
+    value = rows.column("value")
+    if value.null_count or not np.isfinite(np.asarray(value.to_numpy())).all():
+        return False
+    if any(rows.column(name).null_count for name in ("channel_id", "device_at", "at")):
+        return False
+    return set(rows.column("quality").unique().to_pylist()) <= _QUALITY
+
+
+_QUALITY = {None, *(READING.field("quality").codes or ())}
 
 
 def _rejects(rejects: pa.RecordBatch) -> pa.Table:

@@ -218,14 +218,16 @@ class Readings:
             table = pa.table({"ch": ch, **{n: rows.column(n) for n in rows.schema.names[1:]}})
             con.register("fresh_readings", table if fresh.all() else table.filter(pa.array(fresh)))
             con.execute(f"INSERT INTO reading BY NAME SELECT *, {load_id} AS load_id FROM fresh_readings")
-            con.execute("""INSERT INTO reading_latest
-                SELECT ch, max(device_at), arg_max("at", device_at), arg_max(struct_pack(v := value), device_at).v,
-                    arg_max(struct_pack(v := text), device_at).v, arg_max(struct_pack(v := quality), device_at).v
-                FROM fresh_readings GROUP BY ch
-                ON CONFLICT (ch) DO UPDATE SET device_at = excluded.device_at, "at" = excluded."at",
-                    value = excluded.value, text = excluded.text, quality = excluded.quality
-                WHERE excluded.device_at > reading_latest.device_at""")
             con.unregister("fresh_readings")
+            last = np.flatnonzero(fresh & (when > self._newest[ch]))
+            order = last[np.lexsort((when[last], ch[last]))]
+            newest = order[np.append(ch[order][1:] != ch[order][:-1], True)] if len(order) else order
+            con.register("newest_readings", table.take(pa.array(newest)))
+            con.execute("""INSERT INTO reading_latest BY NAME
+                SELECT ch, device_at, "at", value, text, quality FROM newest_readings
+                ON CONFLICT (ch) DO UPDATE SET device_at = excluded.device_at, "at" = excluded."at",
+                    value = excluded.value, text = excluded.text, quality = excluded.quality""")
+            con.unregister("newest_readings")
         receipt.accepted += int(fresh.sum())
         receipt.unchanged += rows.num_rows - int((fresh | late | early | differs).sum())
         return ch[fresh], when[fresh]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dianhuan_devices._batches import ReadingColumns, channel_batch, channel_row
-from dianhuan_devices.hj212._centre import Centre, answer_to
+from dianhuan_devices.hj212._centre import Answers, Centre
 from dianhuan_devices.hj212._cipher import Sm4, key_bytes
 from dianhuan_devices.hj212._codes import factor, profile, quantity_of
 from dianhuan_devices.hj212._decode import Decoder
@@ -53,7 +53,17 @@ class Hj212Codec:
         directory: finds a station by its MN.
     """
 
-    __slots__ = ("_channels", "_config", "_cutter", "_decoder", "_directory", "_packets", "_refuse", "_times")
+    __slots__ = (
+        "_answers",
+        "_channels",
+        "_config",
+        "_cutter",
+        "_decoder",
+        "_directory",
+        "_packets",
+        "_refuse",
+        "_times",
+    )
 
     def __init__(self, config: Hj212Config, directory: Directory) -> None:
         self._config = config
@@ -63,6 +73,7 @@ class Hj212Codec:
         self._decoder = Decoder(directory)
         self._packets = Packets(self._decoder.reader)
         self._times = Times()
+        self._answers = Answers()
         self._channels: dict[tuple[str, str, int, int], tuple[Any, Any, tuple[str, ...]]] = {}
 
     @property
@@ -118,7 +129,7 @@ class Hj212Codec:
         """
         if not isinstance(frame, Hj212Frame) or not frame.legible or self._refusal(frame) is not None:
             return None
-        return answer_to(frame.header)
+        return self._answers.to(frame.header)
 
     def plan(self, device: Device, due: Due) -> list[Request]:
         """See `DeviceCodec.plan`. Options of a device: `st` (system code, 32), `refuse`.

@@ -1,0 +1,244 @@
+"""From the socket to the committed reading to the 9014: frames a second, memory, idle connections, MQTT.
+
+    python -m benchmarks gateway [--seconds 10] [--devices 500] [--connections 50] [--idle 2000] [--quick]
+
+The hub runs in a process of its own (`dianhuan serve`'s gateway, a real store on disk); loggers are a second process
+that sends 370-byte frames with ten readings (and their flags) over loopback and counts 9014. Only answered frames
+count, and at the end every one of them must be in the store. `per CPU second` divides by the processor time of the
+hub's process, all its threads: what one core carries, whatever else the machine does meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import write
+
+SIZE = 370
+TARGET = 45_000
+TARGET_MQTT = 9_000
+
+
+def mn(number: int) -> str:
+    return f"010000A8900016F0{number:08X}"
+
+
+# the hub's process
+
+
+def serve(folder: str, devices: int) -> None:
+    """Run a hub's gateway; answers commands on stdin with one JSON line each."""
+    from dianhuan_hub.app import open_hub
+    from dianhuan_hub.gateway import Decision, GatewayThread
+    from dianhuan_hub.kernel.config import load_config
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with open_hub(load_config(Path(folder), {})) as hub:
+        for number in range(devices):
+            hub.devices.approve(mn(number), Decision(protocol="hj212"), "bench")
+        thread = GatewayThread(hub.gateway, lambda error: print(error, file=sys.stderr))
+        print(json.dumps(dict(thread.start())), flush=True)
+        for line in sys.stdin:
+            if line.strip() == "end":
+                break
+            print(json.dumps(_facts(hub)), flush=True)
+        thread.stop()
+
+
+def _facts(hub: Any) -> dict[str, float]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    with hub.store.engine.cursor() as con:
+        readings = con.execute("SELECT count(*) FROM reading").fetchall()[0][0]
+        frames = con.execute("SELECT count(*) FROM raw_frame").fetchall()[0][0]
+    return {
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "rss": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        "readings": readings,
+        "frames": frames,
+    }
+
+
+class Hub:
+    """The hub's process."""
+
+    def __init__(self, folder: Path, devices: int, cpu: int | None) -> None:
+        command = [sys.executable, "-m", "benchmarks.bench_gateway", "--serve", str(folder), "--devices", str(devices)]
+        if cpu is not None:
+            command = ["taskset", "-c", str(cpu), *command]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addresses: dict[str, str] = self._read()
+
+    def facts(self) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write("facts\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("end\n")
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+
+# the loggers' process
+
+
+def wires(number: int, start: datetime) -> Iterator[bytes]:
+    """Frames of one device, a minute apart in its time: three currents by Min, Avg, Max and a voltage, with flags."""
+    from dianhuan_devices.hj212 import encode_segment
+
+    minute = 0
+    while True:
+        at = f"{start + timedelta(hours=8, minutes=minute):%Y%m%d%H%M%S}"
+        low = 1 + (number * 7 + minute) % 400 / 10
+        groups = [
+            f"{code}-Min={low:.3f},{code}-Avg={low * 1.1:.3f},{code}-Max={low * 1.2:.3f},{code}-Flag=N"
+            for code in ("e30101", "e30102", "e30103")
+        ]
+        groups.append(f"i33202-Avg={380 + minute % 7:.2f},i33202-Flag=N")
+        area = f"DataTime={at};" + ";".join(groups)
+        fields = [("QN", at + "123"), ("ST", "52"), ("CN", "2051"), ("PW", "123456"), ("MN", mn(number)), ("Flag", "9")]
+        short = SIZE - 12 - len("".join(f"{n}={v};" for n, v in fields)) - len("CP=&&&&") - len(area)
+        yield encode_segment(fields, area.replace("i33202-Avg=", "i33202-Avg=" + "1" * short).encode("ascii"))
+        minute += 1
+
+
+def load(address: str, devices: int, connections: int, seconds: float, window: int) -> None:
+    """Keep `window` frames unanswered on every connection; prints sent, answered, seconds.
+
+    The frames are made before the clock starts: the loggers must not be what is measured.
+    """
+    makers = [wires(n, datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=20)) for n in range(devices)]
+    each = max(200, int(seconds * 80_000 / devices))
+    blocks = []
+    for connection in range(connections):
+        mine = makers[connection::connections]
+        blocks.append([b"".join(next(m) for m in mine) for _ in range(each)])
+    size = devices // connections
+    host, port = address.rsplit(":", 1)
+    sent = answered = 0
+
+    async def logger(rows: list[bytes]) -> None:
+        nonlocal sent, answered
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 20)
+        open_frames, place = 0, 0
+        while time.perf_counter() < end or open_frames:
+            while open_frames < window and place < len(rows) and time.perf_counter() < end:
+                writer.write(rows[place])
+                place += 1
+                open_frames += size
+                sent += size
+            if not open_frames:
+                break
+            data = await reader.read(1 << 18)
+            if not data:
+                break
+            found = data.count(b"##")  # an answer of 9014 may be cut between the two signs: counted by its next read
+            open_frames -= found
+            answered += found
+        writer.close()
+
+    async def run() -> None:
+        await asyncio.gather(*(logger(rows) for rows in blocks))
+
+    print("ready", flush=True)
+    sys.stdin.readline()
+    start = time.perf_counter()
+    end = start + seconds
+    asyncio.run(run())
+    print(json.dumps({"sent": sent, "answered": answered, "seconds": time.perf_counter() - start}), flush=True)
+
+
+def measure_tcp(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Socket → committed → 9014."""
+    hub_file(
+        folder,
+        "[gateway]\n[gateway.listeners.loggers]\nhost = '127.0.0.1'\nport = 0\nhello = false\n"
+        "frames_per_s = 1000000\nbuffered_bytes = 4194304\nconnections_per_peer = 100000\n",
+    )
+    hub = Hub(folder, chosen.devices, chosen.cpu)
+    before = hub.facts()
+    command = [sys.executable, "-m", "benchmarks.bench_gateway", "--load", hub.addresses["loggers"]]
+    for name in ("devices", "connections", "seconds", "window"):
+        command += [f"--{name}", str(getattr(chosen, name))]
+    loggers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert loggers.stdin is not None and loggers.stdout is not None
+    loggers.stdout.readline()
+    before = hub.facts()
+    loggers.stdin.write("go\n")
+    loggers.stdin.flush()
+    memory = []
+    while loggers.poll() is None:
+        time.sleep(min(5.0, chosen.seconds / 5))
+        memory.append(hub.facts()["rss"] >> 20)
+    told = json.loads(loggers.stdout.readline())
+    after = hub.facts()
+    hub.end()
+    cpu = after["cpu"] - before["cpu"]
+    frames = told["answered"]
+    assert after["frames"] >= frames, "an answered frame is not in the store"
+    assert after["readings"] == 10 * after["frames"]
+    return {
+        "frames": frames,
+        "frames_per_s": round(frames / told["seconds"]),
+        "frames_per_cpu_s": round(frames / cpu),
+        "cores": round(cpu / told["seconds"], 2),
+        "memory_mb": memory,
+    }
+
+
+def hub_file(folder: Path, more: str) -> None:
+    from dianhuan_hub.kernel.config import write_template
+
+    write_template(folder / "hub.toml", "株洲市", "430200")
+    with (folder / "hub.toml").open("a", encoding="utf-8") as file:
+        file.write("\n" + more)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=float, default=10.0)
+    options.add_argument("--devices", type=int, default=500)
+    options.add_argument("--connections", type=int, default=50)
+    options.add_argument("--window", type=int, default=400, help="unanswered frames of one connection")
+    options.add_argument("--idle", type=int, default=2000)
+    options.add_argument("--cpu", type=int, help="pin the hub to this processor")
+    options.add_argument("--quick", action="store_true")
+    options.add_argument("--serve", help=argparse.SUPPRESS)
+    options.add_argument("--load", help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.quick:
+        chosen.seconds, chosen.idle = 3.0, 300
+    if chosen.serve:
+        serve(chosen.serve, chosen.devices)
+        return
+    if chosen.load:
+        load(chosen.load, chosen.devices, chosen.connections, chosen.seconds, chosen.window)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tcp = measure_tcp(Path(folder) / "tcp", chosen)
+    print(json.dumps(tcp))
+    write("gateway", {"tcp": tcp, "target": TARGET, "met": tcp["frames_per_cpu_s"] >= TARGET})
+
+
+if __name__ == "__main__":
+    main()
