@@ -44,7 +44,7 @@ def serve(folder: str, devices: int) -> None:
     from dianhuan_hub.gateway import Decision, GatewayThread
     from dianhuan_hub.kernel.config import load_config
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with open_hub(load_config(Path(folder), {})) as hub:
         for number in range(devices):
@@ -181,7 +181,8 @@ def measure_tcp(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     for name in ("devices", "connections", "seconds", "window"):
         command += [f"--{name}", str(getattr(chosen, name))]
     loggers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert loggers.stdin is not None and loggers.stdout is not None
+    assert loggers.stdin is not None
+    assert loggers.stdout is not None
     loggers.stdout.readline()
     before = hub.facts()
     loggers.stdin.write("go\n")

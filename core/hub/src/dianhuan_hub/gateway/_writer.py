@@ -105,6 +105,7 @@ class Writer:
         self._after = after
         self._speaker = speaker
         self._kept: dict[str, tuple[float, float]] = {}
+        self._live: dict[tuple[str, str], bool] = {}  # kinds of frames that carry values of the moment
         self._before = store.readings.newest_at_start
         self._channels = Counter(c.partition("/")[0] for c in store.readings.channels())
 
@@ -311,7 +312,11 @@ class Writer:
                     self._facts.gaps.labels(line=line.name).inc()
             else:
                 gaps.begin(device_id, frame.kind, stated, self._before(frame.readings[0].channel_id(device_id)))
-            if self._clocks.due(device_id, received) and frame.readings[0].interval == "moment":
+            kind = (line.protocol, frame.kind)
+            live = self._live.get(kind)
+            if live is None:
+                live = self._live[kind] = frame.readings[0].interval == "moment"
+            if live and self._clocks.due(device_id, received):
                 self._clocks.note(device_id, received, stated)
                 outcome.clocks.add(device_id)
         for code, count in deviations.items():

@@ -54,15 +54,8 @@ class Hj212Codec:
     """
 
     __slots__ = (
-        "_answers",
-        "_channels",
-        "_config",
-        "_cutter",
-        "_decoder",
-        "_directory",
-        "_packets",
-        "_refuse",
-        "_times",
+        *("_answers", "_channels", "_config", "_cutter", "_decoder", "_directory", "_packets"),
+        *("_refuse", "_times"),
     )
 
     def __init__(self, config: Hj212Config, directory: Directory) -> None:

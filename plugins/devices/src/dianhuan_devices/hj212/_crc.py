@@ -90,7 +90,7 @@ def walk(data: bytes) -> int:
 
 
 def tail(data: bytes) -> tuple[bytes, int]:
-    """How a fixed end of data takes part in a CRC: `TABLE[table[h] ^ constant]`, with `h` from `walk_high` before it."""
+    """A fixed end of data in a CRC: `TABLE[table[h] ^ constant]`, with `h` from `walk_high` before it."""
     high = 0
     for byte in data[:-1]:
         high = _HIGH[high ^ byte]
