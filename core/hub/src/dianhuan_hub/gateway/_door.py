@@ -12,12 +12,12 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dianhuan_hub.gateway._desk import Decision
-from dianhuan_sdk import DianhuanError, InputError
+from dianhuan_sdk import LOCAL_ZONE, DianhuanError, InputError
 
 if TYPE_CHECKING:
     from dianhuan_hub.gateway._desk import DeviceDesk
@@ -95,10 +95,14 @@ def run(desk: DeviceDesk, gateway: Gateway, asked: Mapping[str, Any]) -> Any:
         frames = [{"received_at": _text(at), "frame": raw.decode("latin-1")} for at, raw in desk.frames(row.device_id)]
         return {**device_object(row), **gateway.device_status(row.device_id), "frames": frames}
     if do == "approve":
-        return device_object(desk.approve(device, Decision(**asked["decision"]), asked["actor"]))
+        return device_object(gateway.approve(device, Decision(**asked["decision"]), asked["actor"]))
     if do == "refuse":
         return device_object(desk.refuse(device, asked["actor"], asked.get("note", "")))
-    raise InputError(f"no command {do!r}", expected="status, devices, show, approve or refuse")
+    if do == "replay":
+        until = str(asked.get("until", ""))
+        end = _instant(until) if until else datetime.now(UTC)
+        return asdict(gateway.replay(device, _instant(str(asked["since"])), end))
+    raise InputError(f"no command {do!r}", expected="status, devices, show, approve, refuse or replay")
 
 
 def call(path: Path, asked: Mapping[str, Any]) -> Any:
@@ -127,6 +131,14 @@ def device_object(row: DeviceRow) -> dict[str, Any]:
     """A device for machines; never a key or password, only where they are kept."""
     values = asdict(row)
     return {name: _text(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no time", expected="YYYY-MM-DD or YYYY-MM-DDTHH:MM") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=LOCAL_ZONE)
 
 
 def _text(at: datetime) -> str:

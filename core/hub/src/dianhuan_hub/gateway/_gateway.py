@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dianhuan_hub.gateway._desk import DeviceDesk
+from dianhuan_hub.gateway._desk import Decision, DeviceDesk
 from dianhuan_hub.gateway._door import Door
 from dianhuan_hub.gateway._facts import Facts
 from dianhuan_hub.gateway._line import Line
 from dianhuan_hub.gateway._listener import Listener
 from dianhuan_hub.gateway._parts import Parts
 from dianhuan_hub.gateway._pipe import Pipe
+from dianhuan_hub.gateway._replay import replay
 from dianhuan_hub.gateway._session import REFUSED_MOST, Session
 from dianhuan_hub.gateway._streams import Clocks, Gap, Gaps
 from dianhuan_hub.gateway._tasks import Tasks
@@ -23,8 +24,8 @@ from dianhuan_hub.gateway._writer import Outcome, Writer
 from dianhuan_hub.kernel.config import Gateway as Settings
 from dianhuan_hub.kernel.loader import PluginRegistry, Registered
 from dianhuan_hub.kernel.metrics import HubMetrics
-from dianhuan_hub.store import Store, part_frames
-from dianhuan_sdk import Clock, ConfigError, DeviceProtocolSpec, Due, PluginContext
+from dianhuan_hub.store import DeviceRow, ReadingReceipt, Store, part_frames, raw_frames
+from dianhuan_sdk import Clock, ConfigError, DeviceProtocolSpec, Due, InputError, PluginContext
 
 DRAIN_S = 10.0
 """Seconds that a stopping gateway waits for the store to take what was received."""
@@ -89,18 +90,7 @@ class Gateway:
         self._tasks = tasks = Tasks(self._clock, self.facts)
         with self._store.engine.cursor() as con:
             parts = Parts(part_frames(con, self._clock.now() - PART_REACH))
-        writer = Writer(
-            self._store,
-            self.desk,
-            self._clock,
-            self.settings,
-            self.facts,
-            clocks=self.clocks,
-            gaps=Gaps(timedelta(days=self.settings.late_days)),
-            parts=parts,
-            after=self._committed,
-            speaker=tasks.live.get,
-        )
+        writer = self._writer(parts, tasks.live.get)
         self._pipe = pipe = Pipe(writer.commit, self.settings, self._clock, self.facts)
         for name, section in self.settings.listeners.items():
             line = self.line(name, section.protocol, "tcp")
@@ -135,6 +125,52 @@ class Gateway:
             for listener in self._listeners:
                 listener.end()
             await asyncio.sleep(0)  # connections are closed in the next turn of the loop
+
+    def _writer(self, parts: Parts, speaker: Callable[[str], object | None]) -> Writer:
+        return Writer(
+            self._store,
+            self.desk,
+            self._clock,
+            self.settings,
+            self.facts,
+            clocks=self.clocks,
+            gaps=Gaps(timedelta(days=self.settings.late_days)),
+            parts=parts,
+            after=self._committed,
+            speaker=speaker,
+        )
+
+    def replay(self, device_id: str, start: datetime, end: datetime) -> ReadingReceipt:
+        """Read the raw frames of a device that were received in [start, end) again; see `replay`.
+
+        Raises:
+            InputError: the device is not approved, or no frames of that time are kept.
+        """
+        with self._store.engine.cursor() as con:
+            frames = raw_frames(con, device_id, start, end)
+        if not frames:
+            raise InputError(
+                f"no raw frames of {device_id!r} in that time",
+                expected=f"a time in the last {self.settings.raw_days} days (gateway.raw_days)",
+            )
+        return self._read_again(device_id, frames)
+
+    def approve(self, device_id: str, decision: Decision, actor: str) -> DeviceRow:
+        """Let a device in (see `DeviceDesk.approve`), and read the frames with which it has waited."""
+        held = self.desk.frames(device_id)
+        row = self.desk.approve(device_id, decision, actor)
+        if held:
+            self._read_again(device_id, held)
+        return row
+
+    def _read_again(self, device_id: str, frames: Sequence[tuple[datetime, bytes]]) -> ReadingReceipt:
+        row = self.desk.get(device_id)
+        if row.state != "approved":
+            raise InputError(f"device {device_id!r} is {row.state}", expected="an approved device")
+        spec = self._plugins.device_protocols()[row.protocol].spec
+        line = self.line(f"replay {device_id}", row.protocol, spec.transport)
+        writer = self._writer(Parts({}), lambda _: None)
+        return replay(self._store, writer, line, self._clock, device_id, frames)
 
     def line(self, name: str, protocol: str, transport: str) -> Line:
         """A way in with its protocol.

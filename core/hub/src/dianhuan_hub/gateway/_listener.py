@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from dianhuan_sdk import ConfigError, DeviceCodec
 
 _READ = 1 << 16
 _BACKLOG = 1024
+_SEND = 1 << 17
 
 
 class Listener:
@@ -71,6 +73,8 @@ class Listener:
                 expected="an address of this machine and a free port",
                 hint="choose another port, or stop what listens there",
             ) from None
+        for listening in self._server.sockets:  # its connections inherit it: a peer that does not read costs no more
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
         host, port = self._server.sockets[0].getsockname()[:2]
         return str(host), int(port)
 

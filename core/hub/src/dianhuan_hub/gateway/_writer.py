@@ -136,10 +136,13 @@ class Writer:
         outcome = Outcome()
         batch = line.rows.to_batch(frames, received_at=at, offsets=self._clocks.offsets)
         refused_at = self._refused(line, batch, frames, owners, outcome)
+        if batch.rejects is not None:
+            mask = [refused_at[row - 1] for row in batch.rejects.column("row").to_pylist()]
+            batch = replace(batch, rejects=batch.rejects.filter(pa.array(mask, pa.bool_())))
         joined = self._parts.join(line, frames, owners)
         if joined:
             batch = _with_rows(batch, line.rows.to_batch(joined, received_at=at, offsets=self._clocks.offsets))
-        unit = self._unit(line, batch, [*frames, *joined], at)
+        unit = self.unit(line, batch, [*frames, *joined], at)
         kept = [n for n in range(len(frames)) if refused_at.get(n, True)]
         states = ["refused" if n in refused_at else "read" if frames[n].whole else "part" for n in kept]
         raw = _raw(line.protocol, [frames[n] for n in kept], states, at)
@@ -206,7 +209,8 @@ class Writer:
         self._kept[peer] = (max(0.0, tokens - 1), now)
         return tokens >= 1
 
-    def _unit(self, line: Line, batch: Batch, frames: Sequence[Frame], at: datetime) -> ReadingUnit:
+    def unit(self, line: Line, batch: Batch, frames: Sequence[Frame], at: datetime) -> ReadingUnit:
+        """Rows against their contract, with new channels and quarantine; without raw frames."""
         rows, refused = batch.rows, []
         if batch.rejects is not None:
             refused.append(_rejects(batch.rejects))

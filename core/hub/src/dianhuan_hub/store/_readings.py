@@ -60,6 +60,7 @@ class ReadingUnit:
         raw: frames (`RAW_SCHEMA`).
         refused: rows for quarantine.
         horizon: which instants are taken.
+        corrects: a value that differs from the stored one takes its place; the old one goes into `register_history`.
         waiting: devices that wait to be let in, each with its last frames and the instants of their reception, in
             place of those kept so far; one that somebody has decided about meanwhile is left alone.
     """
@@ -69,16 +70,18 @@ class ReadingUnit:
     raw: pa.Table
     refused: pa.Table
     horizon: Horizon
+    corrects: bool = False
     waiting: Sequence[tuple[DeviceRow, Sequence[tuple[datetime, bytes]]]] = ()
 
 
 @dataclass
 class ReadingReceipt:
-    """What became of readings: new rows, rows that were there already, rows and frames in quarantine."""
+    """What became of readings: new rows, rows that were there already, rows and frames in quarantine, corrections."""
 
     accepted: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    corrected: int = 0
 
 
 @dataclass
@@ -144,6 +147,7 @@ class Readings:
         load.total.accepted += receipt.accepted
         load.total.unchanged += receipt.unchanged
         load.total.quarantined += receipt.quarantined
+        load.total.corrected += receipt.corrected
         return receipt
 
     def _write(
@@ -181,15 +185,24 @@ class Readings:
             total.accepted + receipt.accepted,
             total.quarantined + receipt.quarantined,
             total.unchanged + receipt.unchanged,
+            total.corrected + receipt.corrected,
         ]
         if load.load_id:
             con.execute(
-                "UPDATE load SET committed_at = ?, accepted = ?, quarantined = ?, unchanged = ? WHERE load_id = ?",
+                "UPDATE load SET committed_at = ?, accepted = ?, quarantined = ?, unchanged = ?, corrected = ? "
+                "WHERE load_id = ?",
                 [at, *counts, load_id],
             )
         else:
             _loads.close_load(
-                con, load_id, load.info, at, accepted=counts[0], quarantined=counts[1], unchanged=counts[2], corrected=0
+                con,
+                load_id,
+                load.info,
+                at,
+                accepted=counts[0],
+                quarantined=counts[1],
+                unchanged=counts[2],
+                corrected=counts[3],
             )
         return receipt, load_id, stored
 
@@ -204,7 +217,9 @@ class Readings:
         first, differs = _first_of_each(rows, ch, when)
         fresh = first & ~late & ~early
         stored_same, stored_other = _stored(con, rows, ch, when, fresh & (when <= self._newest[ch]))
-        differs = (differs | stored_other) & ~late & ~early
+        if unit.corrects:
+            receipt.corrected = _correct(con, rows.filter(pa.array(stored_other)), ch[stored_other], load_id)
+        differs = (differs | (stored_other & (not unit.corrects))) & ~late & ~early
         fresh &= ~stored_same & ~stored_other
         for bad, code, words in (
             (late, "reading_too_late", f"at: not before {unit.horizon.earliest:%Y-%m-%d %H:%M} UTC"),
@@ -229,7 +244,7 @@ class Readings:
                     value = excluded.value, text = excluded.text, quality = excluded.quality""")
             con.unregister("newest_readings")
         receipt.accepted += int(fresh.sum())
-        receipt.unchanged += rows.num_rows - int((fresh | late | early | differs).sum())
+        receipt.unchanged += rows.num_rows - receipt.corrected - int((fresh | late | early | differs).sum())
         return ch[fresh], when[fresh]
 
     def latest(self, device_id: str) -> list[dict[str, object]]:
@@ -297,6 +312,21 @@ def _stored(
             same[place[equal]] = True
             other[place[~equal]] = True
     return same, other
+
+
+def _correct(con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, ch: Ordinals, load_id: int) -> int:
+    """Put other values in the place of stored ones, which are kept in `register_history`."""
+    if not rows.num_rows:
+        return 0
+    con.register("corrected", pa.table({"ch": ch, **{n: rows.column(n) for n in rows.schema.names[1:]}}))
+    con.execute(f"""INSERT INTO register_history
+        SELECT 'reading', to_json(r), r.load_id, {load_id} FROM reading r SEMI JOIN corrected USING (ch, device_at)""")
+    con.execute(f"""UPDATE reading r SET value = c.value, text = c.text, quality = c.quality, "at" = c."at",
+        load_id = {load_id} FROM corrected c WHERE r.ch = c.ch AND r.device_at = c.device_at""")
+    con.execute("""UPDATE reading_latest l SET value = c.value, text = c.text, quality = c.quality, "at" = c."at"
+        FROM corrected c WHERE l.ch = c.ch AND l.device_at = c.device_at""")
+    con.unregister("corrected")
+    return int(rows.num_rows)
 
 
 def _spans(when: Instants, asked: Instants) -> list[Instants]:
