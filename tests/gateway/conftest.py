@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -182,3 +183,9 @@ def city(start: Callable[..., City]) -> City:
     made = start()
     made.approve(0, 1, 2, 3)
     return made
+
+
+@pytest.fixture
+def helpers() -> SimpleNamespace:
+    """What tests with hubs of their own need."""
+    return SimpleNamespace(dial=dial, mn=mn, running=running, write_hub=write_hub)

@@ -181,13 +181,18 @@ class Session(asyncio.BufferedProtocol):
             if not self._pauses and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
 
+    def pause_writing(self) -> None:
+        """The peer does not read its answers: nothing more is read from it until it does, and then it is idle."""
+        self.pause("answers")
+
+    def resume_writing(self) -> None:
+        """See `asyncio`."""
+        self.resume("answers")
+
     def send(self, data: bytes) -> bool:
-        """Write to the device; False where the connection is gone, or the peer does not read."""
+        """Write to the device; False where the connection is gone."""
         transport = self.transport
         if transport is None or transport.is_closing():
-            return False
-        if transport.get_write_buffer_size() > GARBAGE_MOST:
-            self.listener.close(self, "not_reading", "对端不读取应答 · the peer does not read its answers")
             return False
         transport.write(data)
         return True
