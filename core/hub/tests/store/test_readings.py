@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ def test_hostile_times_are_refused_and_late_ones_within_the_horizon_taken(store:
     assert store.readings.commit(unit(values), load, NOW) == ReadingReceipt(3, 0, 2)
     codes = query(store, "SELECT code FROM quarantine ORDER BY code")
     assert codes == [("reading_in_future",), ("reading_too_late",)]
-    stored = store.readings.rows("D1", NOW - timedelta(days=60), NOW + timedelta(days=400))
+    ids = store.readings.of_device("D1")
+    stored = store.reading_days.series(ids, NOW - timedelta(days=60), NOW + timedelta(days=400))
     assert stored.column("value").to_pylist() == [2.0, 5.0, 1.0]
     (latest,) = store.readings.latest("D1")
     assert (latest["value"], latest["device_at"]) == (1.0, NOW)
@@ -182,6 +183,47 @@ def test_late_rows_are_looked_up_whatever_their_distance(store: Store, load: Rea
     assert store.readings.commit(unit(spread), load, NOW) == ReadingReceipt(0, 100, 0)
     changed: Values = [(c, at, v + 1) for c, at, v in spread]
     assert store.readings.commit(unit(changed), load, NOW) == ReadingReceipt(0, 0, 100)
+
+
+def test_a_sealed_day_is_read_with_the_hot_ones(
+    store: Store, load: ReadingLoad, reopen: Callable[[Path], Store], info: LoadInfo
+) -> None:
+    values: Values = [(c, NOW - n * 30 * MINUTE, float(n)) for n in range(200) for c in "ab"]
+    store.readings.commit(unit(values), load, NOW)
+    ids, span = ["D1/a-rtd"], (NOW - timedelta(days=9), NOW + MINUTE)
+    before = store.reading_days.series(ids, *span)
+    sealed = store.reading_days.seal_before(date(2026, 3, 30))
+    assert sealed == [date(2026, 3, 28), date(2026, 3, 29)]
+    assert store.reading_days.seal_before(date(2026, 3, 30)) == []
+    hot = query(store, "SELECT count(*), min(device_at) FROM reading")[0]
+    assert hot[0] < 400
+    assert hot[1] == datetime(2026, 3, 29, 16, tzinfo=UTC)  # midnight of the 30th, civil time
+    assert store.reading_days.series(ids, *span) == before
+    # a row that comes later for a sealed day is sealed with the others
+    store.readings.commit(unit([("a", datetime(2026, 3, 28, 12, 1, tzinfo=UTC), 7.0)]), load, NOW)
+    assert store.reading_days.seal_before(date(2026, 3, 30)) == [date(2026, 3, 28)]
+    assert store.reading_days.series(ids, *span).num_rows == before.num_rows + 1
+    store.close()
+    (folder,) = (store.data / "cold").glob("readings")
+    (folder / "reading_20260101_1_1.parquet").write_bytes(b"orphan")
+    again = reopen(store.data)
+    try:
+        assert again.reading_days.series(ids, *span).num_rows == before.num_rows + 1
+        # the file of the 28th that the second one has replaced lies with it: nothing is deleted
+        assert sorted(p.name[:16] for p in (folder / "orphans").iterdir()) == ["reading_20260101", "reading_20260328"]
+    finally:
+        again.close()
+
+
+def test_buckets_hold_least_mean_and_greatest(store: Store, load: ReadingLoad) -> None:
+    start = NOW - timedelta(hours=2)
+    values: Values = [("a", start + n * MINUTE, float(n)) for n in range(120)]
+    store.readings.commit(unit(values), load, NOW)
+    store.reading_days.seal(date(2026, 4, 1))
+    found = store.reading_days.buckets(["D1/a-rtd"], start, NOW, timedelta(minutes=30)).to_pylist()
+    assert [(b["at"], b["least"], b["mean"], b["greatest"], b["values"]) for b in found] == [
+        (start + n * 30 * MINUTE, 30.0 * n, 30.0 * n + 14.5, 30.0 * n + 29, 30) for n in range(4)
+    ]
 
 
 def test_a_reopened_store_knows_its_channels(

@@ -15,6 +15,7 @@ from dianhuan_hub.store import (
     DeviceRow,
     Store,
     bind_channels,
+    forget_waiting,
     held_frames,
     hold_frames,
     put_audit,
@@ -224,6 +225,12 @@ class DeviceDesk:
         row = self._decided(device_id, Decision(note=note), actor, "refused")
         self._put(row, actor, "refuse device")
         return row
+
+    def forget(self, before: datetime) -> None:
+        """Drop devices that have waited since before an instant."""
+        self._store.write(lambda con: forget_waiting(con, before))
+        with self._lock:
+            self._waiting = {d: w for d, w in self._waiting.items() if w.row.first_seen >= before}
 
     def _decided(self, device_id: str, decision: Decision, actor: str, state: str) -> DeviceRow:
         with self._lock:

@@ -24,7 +24,7 @@ from dianhuan_hub.gateway._writer import Outcome, Writer
 from dianhuan_hub.kernel.config import Gateway as Settings
 from dianhuan_hub.kernel.loader import PluginRegistry, Registered
 from dianhuan_hub.kernel.metrics import HubMetrics
-from dianhuan_hub.store import DeviceRow, ReadingReceipt, Store, part_frames, raw_frames
+from dianhuan_hub.store import DeviceRow, ReadingReceipt, Store, drop_raw_frames, part_frames, raw_frames
 from dianhuan_sdk import Clock, ConfigError, DeviceProtocolSpec, Due, InputError, PluginContext
 
 DRAIN_S = 10.0
@@ -34,6 +34,7 @@ PART_REACH = timedelta(hours=1)
 _TIME_EVERY_S = 3600.0
 _TIME_BEYOND_S = 30.0
 _GAPS_MOST = 8
+_WAITING = timedelta(days=30)
 
 MakeContext = Callable[[Registered[DeviceProtocolSpec]], PluginContext]
 
@@ -154,6 +155,14 @@ class Gateway:
                 expected=f"a time in the last {self.settings.raw_days} days (gateway.raw_days)",
             )
         return self._read_again(device_id, frames)
+
+    def tidy(self) -> None:
+        """The night's work: seal old days of readings, drop raw frames and devices that nobody decided about."""
+        settings, today = self.settings, self._clock.today()
+        self._store.reading_days.seal_before(today - timedelta(days=max(settings.hot_days, settings.late_days) + 1))
+        now = self._clock.now()
+        self._store.write(lambda con: drop_raw_frames(con, now - timedelta(days=settings.raw_days)))
+        self.desk.forget(now - _WAITING)
 
     def approve(self, device_id: str, decision: Decision, actor: str) -> DeviceRow:
         """Let a device in (see `DeviceDesk.approve`), and read the frames with which it has waited."""

@@ -27,6 +27,7 @@ from dianhuan_hub.store._loads import (
     read_state,
 )
 from dianhuan_hub.store._missing import FloatArray, curves_to_nan, nan_to_contract, nan_to_store, store_to_nan
+from dianhuan_hub.store._reading_days import ReadingDays
 from dianhuan_hub.store._readings import (
     RAW_SCHEMA,
     Horizon,
@@ -80,6 +81,7 @@ __all__ = [
     "LoadInfo",
     "Page",
     "Query",
+    "ReadingDays",
     "ReadingLoad",
     "ReadingReceipt",
     "ReadingUnit",

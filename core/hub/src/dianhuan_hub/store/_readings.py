@@ -258,16 +258,11 @@ class Readings:
             )
         return [dict(row) for row in found.to_pylist()]
 
-    def rows(self, device_id: str, start: datetime, end: datetime) -> pa.Table:
-        """Readings of a device with `device_at` in [start, end), in order of channel and time."""
+    def of_device(self, device_id: str) -> list[str]:
+        """The ids of a device's channels, in order."""
         with self._engine.cursor() as con:
-            return arrow(
-                con,
-                """SELECT o.channel_id, r.* EXCLUDE (ch) FROM channel c JOIN channel_ordinal o USING (channel_id)
-                JOIN reading r USING (ch) WHERE c.device_id = ? AND r.device_at >= ? AND r.device_at < ?
-                ORDER BY o.channel_id, r.device_at""",
-                [device_id, start, end],
-            )
+            rows = con.execute("SELECT channel_id FROM channel WHERE device_id = ? ORDER BY 1", [device_id]).fetchall()
+        return [row[0] for row in rows]
 
     def count(self) -> int:
         """Number of readings."""
