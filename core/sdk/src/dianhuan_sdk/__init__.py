@@ -24,9 +24,11 @@ from dianhuan_sdk.device import (
     Directory,
     Due,
     Frame,
+    MessageCodec,
     Reading,
     Request,
     channel_id,
+    pack_message,
 )
 from dianhuan_sdk.errors import (
     AuthError,
@@ -102,6 +104,7 @@ __all__ = [
     "GridAdapterSpec",
     "InputError",
     "Manifest",
+    "MessageCodec",
     "Metrics",
     "ModelCard",
     "ModelContext",
@@ -130,4 +133,5 @@ __all__ = [
     "daily_features",
     "hookimpl",
     "in_order",
+    "pack_message",
 ]

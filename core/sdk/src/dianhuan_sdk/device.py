@@ -226,6 +226,22 @@ class DeviceCodec(Protocol):
         ...
 
 
+class MessageCodec(DeviceCodec, Protocol):
+    """A codec of whole messages (transport `mqtt`); its bytes are messages of `pack_message`."""
+
+    @property
+    def subscriptions(self) -> Sequence[str]:
+        """Topic filters to subscribe to."""
+        ...
+
+
+def pack_message(topic: str, payload: bytes) -> bytes:
+    """A message as bytes for `MessageCodec.feed`, and for replay: length of the topic (2 bytes), length of the payload
+    (4 bytes), topic, payload; lengths big-endian."""
+    name = topic.encode("utf-8")
+    return len(name).to_bytes(2, "big") + len(payload).to_bytes(4, "big") + name + payload
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceProtocolSpec:
     """Descriptor that a plugin registers for one protocol.

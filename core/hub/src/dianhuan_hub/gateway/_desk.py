@@ -22,7 +22,7 @@ from dianhuan_hub.store import (
     put_device,
     read_devices,
 )
-from dianhuan_sdk import Clock, ConfigError, Device, Directory, InputError, SecretRef
+from dianhuan_sdk import Clock, ConfigError, Device, Directory, InputError, Secret, SecretRef
 
 _ADDRESS = re.compile(r"[A-Za-z0-9][\w.:-]{0,63}", re.ASCII)
 PURPOSE = "设备接入管理 · provisioning of devices"
@@ -123,6 +123,14 @@ class DeviceDesk:
     def row(self, device_id: str) -> DeviceRow | None:
         """What a person has decided about a device, None for one that waits or is unknown."""
         return self._rows.get(device_id)
+
+    def secret(self, ref: str) -> Secret:
+        """What a reference names.
+
+        Raises:
+            ConfigError: there is nothing where it says.
+        """
+        return self._vault.resolve(_ref(ref))
 
     def on_line(self, line: str) -> list[Device]:
         """Approved devices that are reached by a poller or broker."""
@@ -320,7 +328,7 @@ class DeviceDesk:
         profiles = self._protocols.get(row.protocol, ())
         if row.profile and profiles and row.profile not in profiles:
             raise InputError(f"profile {row.profile!r} of {row.protocol}", expected=f"one of {', '.join(profiles)}")
-        secrets = [self._vault.resolve(_ref(ref)) for ref in (*row.key_refs, *filter(None, [row.password_ref]))]
+        secrets = [self.secret(ref) for ref in (*row.key_refs, *filter(None, [row.password_ref]))]
         keys = tuple(secrets[: len(row.key_refs)])
         password = secrets[-1] if row.password_ref else None
         return Device(row.device_id, row.address, row.profile, keys, password, dict(row.options))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from dianhuan_hub.gateway._line import Line
 from dianhuan_hub.gateway._listener import Listener
 from dianhuan_hub.gateway._parts import Parts
 from dianhuan_hub.gateway._pipe import Pipe
+from dianhuan_hub.gateway._poller import Poller
 from dianhuan_hub.gateway._replay import replay
 from dianhuan_hub.gateway._session import REFUSED_MOST, Session
 from dianhuan_hub.gateway._streams import Clocks, Gap, Gaps
@@ -96,6 +99,7 @@ class Gateway:
         for name, section in self.settings.listeners.items():
             line = self.line(name, section.protocol, "tcp")
             self._listeners.append(Listener(line, section, pipe, tasks, self.facts, self._folder))
+        pollers, brokers = self._pollers(pipe), self._brokers(pipe)
         door = Door(self._store.data / "gateway.sock", self)
         runner = asyncio.create_task(pipe.run())
         others: list[asyncio.Task[Any]] = []
@@ -104,6 +108,7 @@ class Gateway:
                 host, port = await listener.start()
                 self.addresses[listener.name] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 others.append(asyncio.create_task(listener.sweep()))
+            others += [asyncio.create_task(source.run()) for source in (*pollers, *brokers)]
             await door.open()
             started(self.addresses)
             waiting = asyncio.create_task(stop.wait())
@@ -115,6 +120,8 @@ class Gateway:
             await door.close()
             for listener in self._listeners:
                 listener.stop()
+            for broker in brokers:
+                await broker.settled()
             for task in others:
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -126,6 +133,30 @@ class Gateway:
             for listener in self._listeners:
                 listener.end()
             await asyncio.sleep(0)  # connections are closed in the next turn of the loop
+
+    def _pollers(self, pipe: Pipe) -> list[Poller]:
+        found = []
+        for name, section in self.settings.polls.items():
+            line = self.line(name, section.protocol, "tcp_poll")
+            devices = functools.partial(self.desk.on_line, name)
+            found.append(Poller(line, section, devices, self._clock, pipe, self.facts))
+        return found
+
+    def _brokers(self, pipe: Pipe) -> list[Any]:
+        if not self.settings.brokers:
+            return []
+        from dianhuan_hub.gateway._mqtt import BrokerSource  # the client is loaded where there is a broker only
+
+        found = []
+        for name, section in self.settings.brokers.items():
+            line = self.line(name, section.protocol, "mqtt")
+            secret = self.desk.secret(section.password) if section.password else None
+            tls = None
+            if section.tls_ca is not None:
+                tls = ssl.create_default_context(cafile=str(self._folder / section.tls_ca))
+            password = secret.reveal() if secret is not None else None
+            found.append(BrokerSource(line, section, password, tls, pipe, self.facts))
+        return found
 
     def _writer(self, parts: Parts, speaker: Callable[[str], object | None]) -> Writer:
         return Writer(
@@ -200,6 +231,7 @@ class Gateway:
         return Line(
             name,
             protocol,
+            transport,
             registered.plugin.version,
             registered.plugin.guard,
             lambda: registered.spec.factory(context, directory),

@@ -14,7 +14,7 @@ class Line:
 
     Args:
         name: its name in hub.toml.
-        protocol: id of the protocol.
+        protocol, transport: id of the protocol, and how its devices are reached.
         version: of the plugin, for lineage.
         guard: calls into the plugin go through it.
         new_codec: makes the codec of a connection.
@@ -26,6 +26,7 @@ class Line:
         self,
         name: str,
         protocol: str,
+        transport: str,
         version: str,
         guard: Guard,
         new_codec: Callable[[], DeviceCodec],
@@ -34,6 +35,7 @@ class Line:
     ) -> None:
         self.name = name
         self.protocol = protocol
+        self.transport = transport
         self.guard = guard
         self.approved = approved
         self._version = version

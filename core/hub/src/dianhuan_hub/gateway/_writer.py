@@ -167,7 +167,8 @@ class Writer:
         for entry in entries:
             source = entry.source
             for frame in entry.frames:
-                if frame.device_id in approved:
+                # a message in which no device can be found has nothing but its rejection to come
+                if frame.device_id in approved or (line.transport == "mqtt" and not frame.device_id):
                     frames.append(frame)
                     owners.append(source)
                 elif frame.valid and frame.device_id:

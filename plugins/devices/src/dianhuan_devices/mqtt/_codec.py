@@ -1,7 +1,6 @@
 """The codec of MQTT messages with JSON payloads.
 
-MQTT hands over whole messages; to give them to a codec that reads bytes, and to keep them for replay, a message is
-packed as: length of the topic (2 bytes), length of the payload (4 bytes), topic, payload; lengths big-endian.
+MQTT hands over whole messages; they come packed as bytes, see `dianhuan_sdk.pack_message`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dianhuan_devices._batches import channel_batch, channel_row, micros, reading_batch
 from dianhuan_devices.mqtt._mapping import TopicRule
-from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputError, Reading, Request
+from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputError, Reading, Request, pack_message
 
 LONGEST_TOPIC = 1024
 LONGEST_PAYLOAD = 1 << 18
@@ -46,7 +45,7 @@ def pack(topic: str, payload: bytes) -> bytes:
             expected=f"at most {LONGEST_TOPIC} + {LONGEST_PAYLOAD}",
             hint="limit the broker's message size",
         )
-    return len(name).to_bytes(2, "big") + len(payload).to_bytes(4, "big") + name + payload
+    return pack_message(topic, payload)
 
 
 class MqttFrame:
