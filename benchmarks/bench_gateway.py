@@ -15,12 +15,15 @@ import asyncio
 import json
 import os
 import resource
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,22 @@ from benchmarks._report import write
 SIZE = 370
 TARGET = 45_000
 TARGET_MQTT = 9_000
+LISTENER = """[gateway.listeners.loggers]
+host = "127.0.0.1"
+port = 0
+hello = false
+frames_per_s = 1e6
+buffered_bytes = 4194304
+connections_per_peer = 100000
+"""
+TOPICS = """[plugins.mqtt.mqtt]
+[[plugins.mqtt.mqtt.topics]]
+topic = "plants/+/circuits/+"
+device = "{2}.{4}"
+time = {path = "ts", form = "epoch_ms"}
+""" + "readings = [{}]\n".format(
+    ", ".join(f'{{path = "i{k}", code = "i{k}", quantity = "current", unit = "A"}}' for k in range(10))
+)
 
 
 def mn(number: int) -> str:
@@ -38,7 +57,7 @@ def mn(number: int) -> str:
 # the hub's process
 
 
-def serve(folder: str, devices: int) -> None:
+def serve(folder: str, devices: int, protocol: str) -> None:
     """Run a hub's gateway; answers commands on stdin with one JSON line each."""
     from dianhuan_hub.app import open_hub
     from dianhuan_hub.gateway import Decision, GatewayThread
@@ -49,6 +68,8 @@ def serve(folder: str, devices: int) -> None:
     with open_hub(load_config(Path(folder), {})) as hub:
         for number in range(devices):
             hub.devices.approve(mn(number), Decision(protocol="hj212"), "bench")
+        for number in range(500 if protocol == "mqtt" and not hub.devices.devices() else 0):
+            hub.devices.approve(f"p{number}.c1", Decision(protocol="mqtt", line="site"), "bench")
         thread = GatewayThread(hub.gateway, lambda error: print(error, file=sys.stderr))
         print(json.dumps(dict(thread.start())), flush=True)
         for line in sys.stdin:
@@ -74,8 +95,9 @@ def _facts(hub: Any) -> dict[str, float]:
 class Hub:
     """The hub's process."""
 
-    def __init__(self, folder: Path, devices: int, cpu: int | None) -> None:
+    def __init__(self, folder: Path, devices: int, cpu: int | None, protocol: str = "hj212") -> None:
         command = [sys.executable, "-m", "benchmarks.bench_gateway", "--serve", str(folder), "--devices", str(devices)]
+        command += ["--protocol", protocol]
         if cpu is not None:
             command = ["taskset", "-c", str(cpu), *command]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -170,11 +192,7 @@ def load(address: str, devices: int, connections: int, seconds: float, window: i
 
 def measure_tcp(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Socket → committed → 9014."""
-    hub_file(
-        folder,
-        "[gateway]\n[gateway.listeners.loggers]\nhost = '127.0.0.1'\nport = 0\nhello = false\n"
-        "frames_per_s = 1000000\nbuffered_bytes = 4194304\nconnections_per_peer = 100000\n",
-    )
+    hub_file(folder, LISTENER)
     hub = Hub(folder, chosen.devices, chosen.cpu)
     before = hub.facts()
     command = [sys.executable, "-m", "benchmarks.bench_gateway", "--load", hub.addresses["loggers"]]
@@ -207,6 +225,108 @@ def measure_tcp(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def parse_only(chosen: argparse.Namespace) -> float:
+    """Frames per CPU second of the codec alone, in the same run: as many codecs, ten frames a read."""
+    from dianhuan_devices.hj212 import Hj212Codec, Hj212Config
+
+    start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=20)
+    makers = [wires(n, start) for n in range(chosen.devices)]
+    codecs = [Hj212Codec(Hj212Config(), lambda _: None) for _ in range(chosen.connections)]
+    reads = [
+        (codec, b"".join(next(m) for m in makers[n :: chosen.connections]))
+        for _ in range(20)
+        for n, codec in enumerate(codecs)
+    ]
+    for codec, data in reads[: len(reads) // 10]:
+        codec.feed(data)
+    began, frames = time.process_time(), 0
+    for codec, data in reads[len(reads) // 10 :]:
+        frames += len(codec.feed(data))
+    return frames / (time.process_time() - began)
+
+
+def measure_idle(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Bytes that a connection costs which has sent one frame, and one that has sent nothing."""
+    hub_file(folder, LISTENER)
+    hub = Hub(folder, 1, chosen.cpu)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    host, port = hub.addresses["loggers"].rsplit(":", 1)
+    (frame,) = [next(wires(0, datetime.now(UTC) - timedelta(days=1)))]
+    found: dict[str, Any] = {"connections": chosen.idle}
+    for name, spoke in (("silent", False), ("after_one_frame", True)):
+        before = hub.facts()["rss"]
+        lines = [socket.create_connection((host, int(port))) for _ in range(chosen.idle)]
+        for line in lines if spoke else ():
+            line.sendall(frame)
+        for line in lines if spoke else ():
+            line.recv(4096)
+        time.sleep(1.0)
+        found[f"bytes_each_{name}"] = (hub.facts()["rss"] - before) // chosen.idle
+        for line in lines:
+            line.close()
+        time.sleep(1.0)
+    hub.end()
+    return found
+
+
+def measure_mqtt(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """QoS 1 publish → Mosquitto → committed → acknowledged. The messages are queued at the broker first, so that
+    neither the publisher nor the broker's way in is what is measured."""
+    import paho.mqtt.client as paho
+
+    broker = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if broker is None:
+        return {"skipped": "no mosquitto on this machine"}
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = (files("dianhuan_hub.gateway") / "mosquitto.conf").read_text("utf-8")
+    conf = folder / "mosquitto.conf"
+    conf.write_text(
+        text.replace("listener 1883", f"listener {port}") + f"\npersistence_location {folder}/\nuser root\n"
+    )
+    process = subprocess.Popen([broker, "-c", str(conf)], stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1.0)
+        hub_file(folder, f"[gateway.brokers.site]\nhost = '127.0.0.1'\nport = {port}\n" + TOPICS)
+        hub = Hub(folder, 0, chosen.cpu, "mqtt")
+        time.sleep(1.0)
+        hub.end()  # the broker knows the subscription now and keeps what comes
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        client.max_queued_messages_set(0)
+        client.max_inflight_messages_set(2000)
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        base = int(datetime.now(UTC).timestamp()) * 1000
+        count = chosen.messages
+        for n in range(count):
+            device = f"plants/p{n % 500}/circuits/c1"
+            values = ", ".join(f'"i{k}": {1 + n % 97 / 10 + k}' for k in range(10))
+            payload = f'{{"ts": {base - (n // 500) * 60_000}, {values}}}'
+            info = client.publish(device, payload, qos=1)
+        info.wait_for_publish(120)
+        client.disconnect()
+        client.loop_stop()
+        hub = Hub(folder, 0, chosen.cpu, "mqtt")
+        before, began = hub.facts(), time.perf_counter()
+        while (after := hub.facts())["frames"] < count and time.perf_counter() - began < 120:
+            time.sleep(0.1)
+        seconds = time.perf_counter() - began
+        hub.end()
+    finally:
+        process.terminate()
+        process.wait()
+    done = after["frames"] - before["frames"]
+    return {
+        "messages": count,
+        "missing": count - after["frames"],
+        "messages_per_s": round(done / seconds),
+        "messages_per_cpu_s": round(done / (after["cpu"] - before["cpu"])),
+    }
+
+
 def hub_file(folder: Path, more: str) -> None:
     from dianhuan_hub.kernel.config import write_template
 
@@ -220,25 +340,39 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=10.0)
     options.add_argument("--devices", type=int, default=500)
     options.add_argument("--connections", type=int, default=50)
-    options.add_argument("--window", type=int, default=400, help="unanswered frames of one connection")
+    options.add_argument("--window", type=int, default=1000, help="unanswered frames of one connection")
     options.add_argument("--idle", type=int, default=2000)
     options.add_argument("--cpu", type=int, help="pin the hub to this processor")
     options.add_argument("--quick", action="store_true")
+    options.add_argument("--messages", type=int, default=30_000, help="MQTT messages")
+    options.add_argument("--protocol", default="hj212", help=argparse.SUPPRESS)
     options.add_argument("--serve", help=argparse.SUPPRESS)
     options.add_argument("--load", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.quick:
-        chosen.seconds, chosen.idle = 3.0, 300
+        chosen.seconds, chosen.idle, chosen.messages = 3.0, 300, 5_000
     if chosen.serve:
-        serve(chosen.serve, chosen.devices)
+        serve(chosen.serve, chosen.devices, chosen.protocol)
         return
     if chosen.load:
         load(chosen.load, chosen.devices, chosen.connections, chosen.seconds, chosen.window)
         return
     with tempfile.TemporaryDirectory() as folder:
+        parse = parse_only(chosen)
         tcp = measure_tcp(Path(folder) / "tcp", chosen)
-    print(json.dumps(tcp))
-    write("gateway", {"tcp": tcp, "target": TARGET, "met": tcp["frames_per_cpu_s"] >= TARGET})
+        parse = (parse + parse_only(chosen)) / 2
+        idle = measure_idle(Path(folder) / "idle", chosen)
+        mqtt = measure_mqtt(Path(folder) / "mqtt", chosen)
+    tcp |= {"parse_only_per_cpu_s": round(parse), "ratio_to_parse_only": round(tcp["frames_per_cpu_s"] / parse, 2)}
+    print(
+        f"HJ 212, socket → committed → 9014: {tcp['frames_per_s']:,} frames/s, {tcp['frames_per_cpu_s']:,} per CPU s "
+        f"({tcp['cores']} cores busy); the codec alone {parse:,.0f} per CPU s in the same run"
+    )
+    print(f"memory during the run, MiB: {tcp['memory_mb']}")
+    print(f"idle connections: {idle}")
+    print(f"MQTT QoS 1: {mqtt}")
+    met = {"tcp": tcp["frames_per_cpu_s"] >= TARGET, "mqtt": mqtt.get("messages_per_s", 0) >= TARGET_MQTT}
+    write("gateway", {"tcp": tcp, "idle": idle, "mqtt": mqtt, "targets": [TARGET, TARGET_MQTT], "met": met})
 
 
 if __name__ == "__main__":
