@@ -60,11 +60,10 @@ def mn(number: int) -> str:
 def serve(folder: str, devices: int, protocol: str) -> None:
     """Run a hub's gateway; answers commands on stdin with one JSON line each."""
     from dianhuan_hub.app import open_hub
-    from dianhuan_hub.gateway import Decision, GatewayThread
+    from dianhuan_hub.gateway import Decision, GatewayThread, own_process
     from dianhuan_hub.kernel.config import load_config
 
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    own_process()
     with open_hub(load_config(Path(folder), {})) as hub:
         for number in range(devices):
             hub.devices.approve(mn(number), Decision(protocol="hj212"), "bench")
@@ -248,16 +247,16 @@ def parse_only(chosen: argparse.Namespace) -> float:
 def measure_idle(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Bytes that a connection costs which has sent one frame, and one that has sent nothing."""
     hub_file(folder, LISTENER)
-    hub = Hub(folder, 1, chosen.cpu)
+    hub = Hub(folder, chosen.idle, chosen.cpu)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     host, port = hub.addresses["loggers"].rsplit(":", 1)
-    (frame,) = [next(wires(0, datetime.now(UTC) - timedelta(days=1)))]
+    frames = [next(wires(n, datetime.now(UTC) - timedelta(days=1))) for n in range(chosen.idle)]
     found: dict[str, Any] = {"connections": chosen.idle}
     for name, spoke in (("silent", False), ("after_one_frame", True)):
         before = hub.facts()["rss"]
         lines = [socket.create_connection((host, int(port))) for _ in range(chosen.idle)]
-        for line in lines if spoke else ():
+        for line, frame in zip(lines, frames, strict=True) if spoke else ():
             line.sendall(frame)
         for line in lines if spoke else ():
             line.recv(4096)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import signal
 import socket
 from datetime import time
@@ -18,7 +17,7 @@ from dianhuan_hub.api import create_app
 from dianhuan_hub.app import Hub, open_hub
 from dianhuan_hub.cli._output import emit
 from dianhuan_hub.cli._state import hub_config
-from dianhuan_hub.gateway import GatewayThread
+from dianhuan_hub.gateway import GatewayThread, own_process
 from dianhuan_hub.kernel.config import Api, HubConfig
 from dianhuan_hub.night import every_night
 from dianhuan_sdk import ConfigError
@@ -75,9 +74,7 @@ def _announce(config: HubConfig, address: str, ports: dict[str, str], *, as_json
 def _gateway(hub: Hub, server: uvicorn.Server) -> GatewayThread | None:
     if not hub.config.gateway.active:
         return None
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:  # one descriptor for each device
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    own_process()
 
     def failed(error: BaseException) -> None:
         log.critical("the gateway has ended", exc_info=error)
