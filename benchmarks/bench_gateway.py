@@ -149,7 +149,7 @@ def load(address: str, devices: int, connections: int, seconds: float, window: i
     The frames are made before the clock starts: the loggers must not be what is measured.
     """
     makers = [wires(n, datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=20)) for n in range(devices)]
-    each = max(200, int(seconds * 80_000 / devices))
+    each = max(200, int(seconds * 40_000 / devices))
     blocks = []
     for connection in range(connections):
         mine = makers[connection::connections]

@@ -150,6 +150,22 @@ def test_a_gap_is_asked_for_when_it_is_seen(city: Any) -> None:
     assert city.metric("requests_total", task="history", result="answered") == 1
 
 
+def test_history_that_was_not_answered_is_asked_for_again_on_the_next_connection(city: Any) -> None:
+    line = city.dial(0)
+    start = NOW.replace(second=0) - timedelta(hours=3)
+    for n in (0, 1, 2, 9):
+        line.send(*line.upload(start + n * MINUTE, "2051"))
+        assert len(line.answers(1)) == 1
+    assert len(line.answers(1, "2051")) == 1
+    mn = line.logger.station.mn
+    line.close()
+    assert city.until(lambda: city.hub.gateway.device_status(mn)["gaps"] != [])
+    line = city.dial(0)
+    line.send(*line.upload(start + 10 * MINUTE, "2051"))
+    assert len(line.answers(1, "2051")) == 1
+    assert city.until(lambda: city.hub.gateway.device_status(mn)["gaps"] == [])
+
+
 def test_a_gap_while_the_hub_was_away_is_asked_for(start: Any) -> None:
     city = start()
     city.approve(0)

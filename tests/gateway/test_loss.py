@@ -32,7 +32,7 @@ def stored(folder: Path) -> tuple[set[str], int]:
         return {raw[9:26].decode() for raw in raws}, hub.store.readings.count()
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.slow)])
 def test_sigkill_of_a_serving_hub_loses_no_answered_frame(tmp_path: Path, helpers: Any, rounds: int) -> None:
     helpers.write_hub(tmp_path, frames_per_s=100_000, flush_ms=20)
     with open_hub(load_config(tmp_path, {})) as hub:

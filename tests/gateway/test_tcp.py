@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from dianhuan_sdk import ConfigError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -60,8 +72,6 @@ def test_a_heartbeat_and_a_notice_are_answered_with_9013(city: Any) -> None:
 
 
 def test_what_was_sent_before_the_end_of_a_connection_is_answered(city: Any) -> None:
-    import socket
-
     line = city.dial(0)
     line.send(*line.upload(NOW))
     line.socket.shutdown(socket.SHUT_WR)
@@ -76,3 +86,45 @@ def test_stopping_commits_and_answers_what_was_received(start: Any, city: Any) -
     city.thread.stop()
     assert len(line.answers(1)) == 1
     assert city.hub.store.readings.count() == 1
+
+
+def test_tls(start: Any, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    city = start(tls_cert="cert.pem", tls_key="key.pem", handshake_s=1.0)
+    city.approve(0)
+    line, plain, mute = city.dial(0), city.dial(0), city.dial(0)
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    line.socket = context.wrap_socket(line.socket, server_hostname="localhost")
+    line.send(*line.upload(NOW))
+    assert len(line.answers(1)) == 1
+    plain.send(*plain.upload(NOW))  # plain text on a TLS port
+    assert plain.closed()
+    assert mute.closed()  # and nothing at all
+    assert city.hub.store.readings.count() == 1
+    line.socket.close()
+
+
+def test_a_missing_certificate_is_said(start: Any) -> None:
+    with pytest.raises(ConfigError, match="certificate"):
+        start(tls_cert="nowhere.pem")
+
+
+def test_a_port_that_is_taken_is_said(city: Any, helpers: Any, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="cannot listen"),
+        helpers.running(tmp_path / "other", port=city.address[1]),
+    ):
+        pass
+
+
+def test_a_protocol_that_is_not_loaded_is_said(start: Any) -> None:
+    with pytest.raises(ConfigError, match="modbus"):
+        start(protocol="modbus")

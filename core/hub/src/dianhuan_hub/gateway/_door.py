@@ -45,8 +45,10 @@ class Door:
         """Listen; a socket that a killed process has left is replaced."""
         self._path.unlink(missing_ok=True)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_LONGEST)
-            self._path.chmod(0o600)
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(self._path))
+            self._path.chmod(0o600)  # before anybody can connect
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LONGEST)
         except OSError as error:  # a path that is too long for a socket, for example
             words = f"无法本机管理 · no commands while it runs: {error}"
             self._gateway.facts.say("door", "gateway", words)

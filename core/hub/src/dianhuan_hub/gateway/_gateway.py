@@ -91,7 +91,7 @@ class Gateway:
             ConfigError: a protocol is not loaded, a port cannot be had, a certificate cannot be used.
         """
         self._loop = asyncio.get_running_loop()
-        self._tasks = tasks = Tasks(self._clock, self.facts)
+        self._tasks = tasks = Tasks(self._clock, self.facts, self._unanswered)
         with self._store.engine.cursor() as con:
             parts = Parts(part_frames(con, self._clock.now() - PART_REACH))
         writer = self._writer(parts, tasks.live.get)
@@ -340,6 +340,12 @@ class Gateway:
                 return
             gaps.pop(0)
         self._gaps.pop(device_id, None)
+
+    def _unanswered(self, device_id: str, due: Due) -> None:
+        """A task got no answer: history is asked for again when the device connects anew or has another gap."""
+        if due.task == "history" and due.start is not None and due.end is not None:
+            self._gaps.setdefault(device_id, []).append(Gap(device_id, due.stream, due.start, due.end))
+            del self._gaps[device_id][:-_GAPS_MOST]
 
     def _check_clock(self, device_id: str) -> None:
         drift = self.clocks.drift(device_id)

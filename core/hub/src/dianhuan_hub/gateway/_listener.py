@@ -131,6 +131,8 @@ class Listener:
             await asyncio.sleep(pause)
             now = self.time()
             for session in list(self.sessions):
+                if session.held:
+                    continue  # it waits for us, not we for it
                 fresh = session.last_whole == session.started
                 if fresh and now - session.started > config.handshake_s:
                     words = f"{config.handshake_s:g} 秒内无完整报文 · no whole frame within {config.handshake_s:g} s"

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dianhuan_sdk import Deviation, DeviceCodec, Frame, Request
+from dianhuan_sdk import Deviation, DeviceCodec, Frame
 
 if TYPE_CHECKING:
     from dianhuan_hub.gateway._line import Line
     from dianhuan_hub.gateway._listener import Listener
+    from dianhuan_hub.gateway._tasks import Asked
 
 GARBAGE_MOST = 1 << 16
 """Bytes without a whole frame after which a connection is closed: nothing that speaks the protocol sends them."""
@@ -67,8 +68,8 @@ class Session(asyncio.BufferedProtocol):
         self._pauses: set[str] | None = None
         self._unsettled = False
         self._ended = False
-        self.asks: deque[tuple[str, Request]] | None = None
-        self.asked: tuple[str, Request] | None = None
+        self.asks: deque[Asked] | None = None
+        self.asked: Asked | None = None
         self.tries = 0
         self.timer: asyncio.TimerHandle | None = None
 
@@ -180,6 +181,11 @@ class Session(asyncio.BufferedProtocol):
             self._pauses.discard(reason)
             if not self._pauses and self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
+
+    @property
+    def held(self) -> bool:
+        """Is it not read for a reason of ours: the store, the queue, its rate?"""
+        return bool(self._pauses) and self._pauses != {"answers"}
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: nothing more is read from it until it does, and then it is idle."""

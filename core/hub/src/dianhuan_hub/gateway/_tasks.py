@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from dianhuan_hub.gateway._facts import Facts
-from dianhuan_sdk import Clock, Device, DianhuanError, Due, Frame
+from dianhuan_sdk import Clock, Device, DianhuanError, Due, Frame, Request
 
 if TYPE_CHECKING:
     from dianhuan_hub.gateway._session import Session
+
+
+class Asked(NamedTuple):
+    """A request, the device it is for, and the task it belongs to."""
+
+    device_id: str
+    due: Due
+    request: Request
+
 
 WAITING_MOST = 64
 """Requests that wait on one connection."""
@@ -23,10 +32,12 @@ class Tasks:
     Args:
         clock: of the hub.
         facts: metrics and messages.
+        lost: told of tasks that were not answered.
     """
 
-    def __init__(self, clock: Clock, facts: Facts) -> None:
+    def __init__(self, clock: Clock, facts: Facts, lost: Callable[[str, Due], None]) -> None:
         self._clock = clock
+        self._lost = lost
         self._facts = facts
         self._loop = asyncio.get_running_loop()
         self.live: dict[str, Session] = {}
@@ -48,7 +59,7 @@ class Tasks:
             if len(session.asks) >= WAITING_MOST:
                 self._facts.requests.labels(task=due.task, result="too_many").inc()
                 break
-            session.asks.append((due.task, request))
+            session.asks.append(Asked(device.device_id, due, request))
         if session.asked is None:
             self._next(session)
         return True
@@ -56,21 +67,23 @@ class Tasks:
     def answered(self, session: Session, frames: Sequence[Frame]) -> None:
         """Frames have come on a connection that waits for an answer."""
         assert session.asked is not None
-        task, request = session.asked
-        if any(f.kind == request.expects for f in frames):
-            self._facts.requests.labels(task=task, result="answered").inc()
+        asked = session.asked
+        if any(f.kind == asked.request.expects and f.device_id == asked.device_id for f in frames):
+            self._facts.requests.labels(task=asked.due.task, result="answered").inc()
             self._finish(session)
 
     def gone(self, session: Session) -> None:
         """A connection has ended: what it was asked stays unanswered."""
         if session.timer is not None:
             session.timer.cancel()
-        if session.asked is not None:
-            self._facts.requests.labels(task=session.asked[0], result="disconnected").inc()
+        waiting = [*([session.asked] if session.asked is not None else []), *(session.asks or ())]
         session.asks = session.asked = session.timer = None
         for device_id in session.devices or ():
             if self.live.get(device_id) is session:
                 del self.live[device_id]
+        for asked in waiting:
+            self._facts.requests.labels(task=asked.due.task, result="disconnected").inc()
+            self._lost(asked.device_id, asked.due)
 
     def _next(self, session: Session) -> None:
         if session.asks:
@@ -80,13 +93,13 @@ class Tasks:
 
     def _send(self, session: Session) -> None:
         assert session.asked is not None
-        task, request = session.asked
+        _, due, request = session.asked
         if not session.send(request.data):
             return  # the connection ends, and `gone` tidies up
         if session.codec is not None:
             session.codec.sent(request)
         if not request.expects:
-            self._facts.requests.labels(task=task, result="sent").inc()
+            self._facts.requests.labels(task=due.task, result="sent").inc()
             self._finish(session)
             return
         session.timer = self._loop.call_later(request.timeout_s, self._late, session)
@@ -94,15 +107,16 @@ class Tasks:
     def _late(self, session: Session) -> None:
         if session.asked is None:
             return
-        task, request = session.asked
+        device_id, due, request = session.asked
         if session.tries < request.retries:
             session.tries += 1
-            self._facts.requests.labels(task=task, result="repeated").inc()
+            self._facts.requests.labels(task=due.task, result="repeated").inc()
             self._send(session)
             return
-        self._facts.requests.labels(task=task, result="timeout").inc()
+        self._facts.requests.labels(task=due.task, result="timeout").inc()
         words = f"请求无应答 · no answer to: {request.note} ({1 + request.retries} ×)"
-        self._facts.say("timeout", ", ".join(sorted(session.devices or {session.peer})), words)
+        self._facts.say("timeout", device_id, words)
+        self._lost(device_id, due)
         self._finish(session)
 
     def _finish(self, session: Session) -> None:

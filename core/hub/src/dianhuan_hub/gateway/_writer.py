@@ -132,7 +132,6 @@ class Writer:
     def _commit(self, entries: Sequence[Entry]) -> Outcome:
         line, at = entries[0].source.line, entries[0].at
         frames, owners = self._admitted(line, entries)
-        self._facts.frames.labels(line=line.name).inc(sum(len(e.frames) for e in entries))
         outcome = Outcome()
         batch = line.rows.to_batch(frames, received_at=at, offsets=self._clocks.offsets)
         refused_at = self._refused(line, batch, frames, owners, outcome)
@@ -154,6 +153,7 @@ class Writer:
         except StoreError:
             self._desk.not_stored(waiting)
             raise
+        self._facts.frames.labels(line=line.name).inc(sum(len(e.frames) for e in entries))
         self._count(line, receipt)
         self._facts.waiting.set(self._desk.waiting_count())
         self._look_at(line, frames, owners, refused_at, at, outcome)
@@ -329,6 +329,8 @@ class Writer:
 
     def _set_aside(self, entry: Entry, error: Exception) -> None:
         """A frame with which the transaction fails: into quarantine, so that it holds up nobody."""
+        if not entry.frames:
+            raise StoreError(f"the store takes nothing: {error}", hint="see the log") from error
         frame = entry.frames[0]
         words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         row = {
