@@ -1,6 +1,6 @@
 """MQTT 3.1.1: messages are acknowledged after their commit, never before.
 
-aiomqtt acknowledges on receipt; `_Acks` is the one place that reaches below it to the client's manual acknowledgement.
+aiomqtt acknowledges on receipt; `_Manual` is the one place that reaches below it.
 The session is kept by the broker (`clean_session=False`), so that what is published while the hub is away, or was not
 acknowledged, comes again. Rows are idempotent, so a message that comes twice is one.
 """
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import aiomqtt
@@ -25,17 +26,51 @@ _GATHER_S = 0.005
 _AGAIN_S = 1.0
 
 
-class _Acks:
-    """Acknowledgements of one connection to a broker."""
+class _Manual:
+    """One connection to a broker, below aiomqtt: messages as they come, acknowledgements when we say so, and reading
+    that can stop. aiomqtt makes and ends the connection; for the rest it has no public way."""
 
-    def __init__(self, client: aiomqtt.Client) -> None:
-        self._paho: Any = client._client  # aiomqtt has no public way
+    def __init__(self, client: aiomqtt.Client, take: Callable[[Any], None]) -> None:
+        self._client = client
+        self._paho: Any = client._client
         self._paho.manual_ack_set(True)
+        self._paho.on_message = lambda _client, _data, message: take(message)
+        self._loop = asyncio.get_running_loop()
 
-    def give(self, message: aiomqtt.Message) -> None:
+    def acknowledge(self, message: Any) -> None:
         """Tell the broker that a message is in the store."""
         if message.qos:
             self._paho.ack(message.mid, message.qos)
+
+    async def ended(self) -> None:
+        """Wait until the connection is lost.
+
+        Raises:
+            MqttError: it is.
+        """
+        lost = self._client._disconnected
+        await asyncio.wait({lost})
+        raise aiomqtt.MqttError("the connection was lost") from lost.exception()
+
+    def stop_reading(self) -> None:
+        """Leave the rest in the network: the broker keeps what it cannot send."""
+        if (line := self._paho.socket()) is not None:
+            self._loop.remove_reader(line.fileno())
+
+    def read_on(self) -> None:
+        """After `stop_reading`."""
+        if (line := self._paho.socket()) is not None:
+            self._loop.add_reader(line.fileno(), self._read, line)
+            self._read(line)
+
+    def _read(self, line: Any) -> None:
+        try:
+            self._paho.loop_read()
+            while isinstance(line, ssl.SSLSocket) and line.pending():
+                self._paho.loop_read()
+        except Exception as error:  # as aiomqtt does: the connection is broken
+            if not self._client._disconnected.done():
+                self._client._disconnected.set_exception(error)
 
 
 class BrokerSource:
@@ -71,12 +106,10 @@ class BrokerSource:
         self._pipe = pipe
         self._facts = facts
         self._codec = cast(MessageCodec, line.make_codec())
-        self._taken: deque[tuple[_Acks, list[aiomqtt.Message]]] = deque()
-        self._acks: _Acks | None = None
-        self._gathered: list[aiomqtt.Message] = []
+        self._taken: deque[tuple[_Manual, list[Any]]] = deque()
+        self._broker: _Manual | None = None
+        self._gathered: list[Any] = []
         self._pauses: set[str] = set()
-        self._go = asyncio.Event()
-        self._go.set()
         self._connecting = asyncio.Lock()
 
     async def run(self) -> None:
@@ -89,7 +122,7 @@ class BrokerSource:
                 words = f"代理不可达，稍后重试 · broker {self.peer}, tried again: {error}"
                 self._facts.say("broker", self.line.name, words)
             finally:
-                self._acks = None  # acknowledgements of this connection are worth nothing on the next one
+                self._broker = None  # acknowledgements of this connection are worth nothing on the next one
                 self._gathered.clear()
                 self.connected = False
                 gauge.set(0)
@@ -106,11 +139,9 @@ class BrokerSource:
             protocol=aiomqtt.ProtocolVersion.V311,
             clean_session=False,
             max_inflight_messages=65_535,
-            max_queued_incoming_messages=0,
             tls_context=self._tls,
         )
-        self._acks = _Acks(client)
-        loop = asyncio.get_running_loop()
+        self._broker = broker = _Manual(client, self._receive_one)
         async with contextlib.AsyncExitStack() as stack:
             async with self._connecting:
                 await stack.enter_async_context(client)
@@ -118,55 +149,60 @@ class BrokerSource:
                 await client.subscribe(topic, qos=1)
             self.connected = True
             gauge.set(1)
-            async for message in client.messages:
-                if not self._gathered:
-                    loop.call_later(_GATHER_S, self._take, self._acks)
-                self._gathered.append(message)
-                await self._go.wait()
+            if self._pauses:
+                broker.stop_reading()
+            await broker.ended()
+
+    def _receive_one(self, message: Any) -> None:
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(_GATHER_S, self._take, self._broker)
+        self._gathered.append(message)
 
     async def settled(self) -> None:
         """Wait until no connection is being made: cut off in between, the client would leave its own tasks behind."""
         async with self._connecting:
             return
 
-    def _take(self, acks: _Acks) -> None:
-        if self._acks is not acks or not self._gathered:
+    def _take(self, broker: _Manual | None) -> None:
+        if broker is None or self._broker is not broker or not self._gathered:
             return  # the connection has ended: the broker sends them again
         messages, self._gathered = self._gathered, []
         frames: list[Frame] = []
         size = 0
         for message in messages:
-            raw = pack_message(str(message.topic), message.payload)
+            raw = pack_message(message.topic, message.payload)
             size += len(raw)
             for item in self._codec.feed(raw):
                 if isinstance(item, Deviation):
                     self._facts.deviations.labels(line=self.line.name, code=item.code).inc()
-                    words = f"{str(message.topic)[:80]}: {item.detail}"
+                    words = f"{message.topic[:80]}: {item.detail}"
                     self._facts.say(item.code, self.line.name, words)
                 else:
                     frames.append(item)
-        self._taken.append((acks, messages))
+        self._taken.append((broker, messages))
         self._pipe.take(self, frames, size)
 
     def committed(self, size: int) -> None:
         """See `Source`: now the broker may forget these messages."""
         self.bytes -= size
         self.waits -= 1
-        acks, messages = self._taken.popleft()
-        if acks is self._acks:
+        broker, messages = self._taken.popleft()
+        if broker is self._broker:
             for message in messages:
-                acks.give(message)
+                broker.acknowledge(message)
         if self.bytes <= self.buffered_most // 2:
             self.resume("buffered")
 
     def pause(self, reason: str) -> None:
         """See `Source`: messages stay unacknowledged, and the broker keeps the rest."""
+        if not self._pauses and self._broker is not None:
+            self._broker.stop_reading()
         self._pauses.add(reason)
-        self._go.clear()
         self._facts.paused.labels(line=self.line.name, reason=reason).inc()
 
     def resume(self, reason: str) -> None:
         """See `Source`."""
-        self._pauses.discard(reason)
-        if not self._pauses:
-            self._go.set()
+        if reason in self._pauses:
+            self._pauses.discard(reason)
+            if not self._pauses and self._broker is not None:
+                self._broker.read_on()
