@@ -125,6 +125,12 @@ def connected(hub: Hub) -> bool:
     return hub.metrics.registry.get_sample_value("dianhuan_gateway_connections", {"line": "site"}) == 1
 
 
+def refused(hub: Hub) -> list[tuple[str]]:
+    """Codes in quarantine."""
+    with hub.store.engine.cursor() as con:
+        return con.execute("SELECT code FROM quarantine").fetchall()
+
+
 def until(true: Any, wait: float = 20.0) -> bool:
     end = time.monotonic() + wait
     while not true():
@@ -144,8 +150,8 @@ def test_messages_are_committed_and_unknown_devices_wait(tmp_path: Path, broker:
         assert until(lambda: hub.store.readings.count() == 500)
         assert until(lambda: hub.devices.waiting_count() == 1)
         assert hub.devices.devices("waiting")[0].device_id == "p9.c1"
+        assert until(lambda: refused(hub) == [("json_wrong",)])
         with hub.store.engine.cursor() as con:
-            assert con.execute("SELECT code FROM quarantine").fetchall() == [("json_wrong",)]
             assert con.execute("SELECT quantity, role, unit FROM channel").fetchall() == [
                 ("current", "production", "A")
             ]

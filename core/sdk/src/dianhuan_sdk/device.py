@@ -189,6 +189,12 @@ class DeviceCodec(Protocol):
         """
         ...
 
+    @property
+    def pending(self) -> bool:
+        """Does it keep something that later bytes may need? A host may drop the codec of a quiet connection that keeps
+        nothing, and make a new one with the next bytes."""
+        ...
+
     def settle(self, *, end: bool = False) -> Sequence[Frame | Deviation]:
         """Decide about what is still kept, without waiting for more bytes.
 

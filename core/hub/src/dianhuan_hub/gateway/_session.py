@@ -20,6 +20,7 @@ GARBAGE_MOST = 1 << 16
 REFUSED_MOST = 200
 """Refused frames in a row after which a connection is closed."""
 
+_QUIET_S = 2.0
 _BURST_S = 10.0  # a logger that was cut off sends what it has kept: seconds of the rate at once
 
 
@@ -98,9 +99,7 @@ class Session(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See `asyncio`."""
         listener = self.listener
-        codec = self.codec
-        if codec is None:
-            codec = self.codec = listener.make_codec()
+        codec = self.codec or self.need_codec()
         try:
             items = codec.feed(bytes(listener.buffer[:nbytes]))
         except Exception as error:
@@ -136,9 +135,20 @@ class Session(asyncio.BufferedProtocol):
 
     def settle(self, now: float) -> None:
         """The connection is quiet: decide about the bytes that wait for more."""
-        if self._unsettled and self.codec is not None and now - self._last > 2.0:
+        codec = self.codec
+        if codec is None or now - self._last < _QUIET_S:
+            return
+        if self._unsettled:
             self._unsettled = False
             self._take_rest(end=False)
+        if not codec.pending and self.asked is None:
+            self.codec = None  # most devices speak once a minute: what a codec remembers costs more than to make it
+
+    def need_codec(self) -> DeviceCodec:
+        """Its codec, made where there is none."""
+        if self.codec is None:
+            self.codec = self.listener.make_codec()
+        return self.codec
 
     def _take_rest(self, *, end: bool) -> None:
         codec = self.codec

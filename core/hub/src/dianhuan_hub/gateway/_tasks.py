@@ -45,10 +45,10 @@ class Tasks:
     def plan(self, device: Device, due: Due) -> bool:
         """Queue what a task wants sent; False where the device is not connected."""
         session = self.live.get(device.device_id)
-        if session is None or session.codec is None:
+        if session is None or session.transport is None:
             return False
         try:
-            requests = session.codec.plan(device, due)
+            requests = session.need_codec().plan(device, due)
         except DianhuanError as error:
             self._facts.requests.labels(task=due.task, result="refused").inc()
             self._facts.say("request", device.device_id, str(error))
@@ -96,8 +96,7 @@ class Tasks:
         _, due, request = session.asked
         if not session.send(request.data):
             return  # the connection ends, and `gone` tidies up
-        if session.codec is not None:
-            session.codec.sent(request)
+        session.need_codec().sent(request)
         if not request.expects:
             self._facts.requests.labels(task=due.task, result="sent").inc()
             self._finish(session)

@@ -74,6 +74,11 @@ class Hj212Codec:
         """Bytes kept of an unfinished frame."""
         return self._cutter.kept
 
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return self._cutter.kept > 0 or self._packets.open > 0
+
     def feed(self, data: bytes) -> list[Hj212Frame | Deviation]:
         """See `DeviceCodec.feed`."""
         return self._frames(self._cutter.feed(data))

@@ -142,6 +142,11 @@ class ModbusCodec:
         """Bytes kept of an unfinished answer."""
         return self._cutter.kept
 
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return self._cutter.kept > 0 or bool(self._pending)
+
     def feed(self, data: bytes) -> list[ModbusFrame | Deviation]:
         """See `DeviceCodec.feed`."""
         return self._frames(*self._cutter.feed(data))

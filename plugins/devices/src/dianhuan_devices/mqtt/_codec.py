@@ -101,6 +101,11 @@ class MqttCodec:
         """Bytes kept of an unfinished message."""
         return len(self._kept)
 
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return bool(self._kept)
+
     def feed(self, data: bytes) -> list[MqttFrame | Deviation]:
         """See `DeviceCodec.feed`; the bytes are messages of `pack`."""
         data = self._kept + data
