@@ -350,7 +350,7 @@ def main() -> None:
     options.add_argument("--load", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.quick:
-        chosen.seconds, chosen.idle, chosen.messages = 3.0, 300, 5_000
+        chosen.seconds, chosen.idle, chosen.messages = 3.0, 1000, 5_000
     if chosen.serve:
         serve(chosen.serve, chosen.devices, chosen.protocol)
         return
