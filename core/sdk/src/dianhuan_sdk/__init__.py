@@ -16,6 +16,7 @@ from dianhuan_sdk.context import (
 )
 from dianhuan_sdk.contracts import CURVE_TYPE, POINTS_PER_DAY, Field, Refusal, Rule, TableContract, in_order
 from dianhuan_sdk.device import (
+    CREDENTIAL_DEVIATIONS,
     Deviation,
     Device,
     DeviceCodec,
@@ -23,9 +24,11 @@ from dianhuan_sdk.device import (
     Directory,
     Due,
     Frame,
+    MessageCodec,
     Reading,
     Request,
     channel_id,
+    pack_message,
 )
 from dianhuan_sdk.errors import (
     AuthError,
@@ -82,6 +85,7 @@ API_VERSION = (1, 0)
 __all__ = [
     "API_VERSION",
     "CIRCUIT_ROLES",
+    "CREDENTIAL_DEVIATIONS",
     "CURVE_TYPE",
     "ENTITY_COLUMNS",
     "FEATURES",
@@ -132,6 +136,7 @@ __all__ = [
     "InputError",
     "Link",
     "Manifest",
+    "MessageCodec",
     "Metrics",
     "ModelCard",
     "ModelContext",
@@ -170,4 +175,5 @@ __all__ = [
     "daily_features",
     "hookimpl",
     "in_order",
+    "pack_message",
 ]
