@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -259,6 +260,32 @@ def test_conditional_rows_wait_for_a_grant(city: City, today: date) -> None:
     assert kinds(city.publisher.publish(today)) == ["result-batch"]
     assert set(states(city)) == {"accepted"}
     assert set(states(city, reader="430200")) == {"accepted", "soft-fail"}, "a stranger to the grant"
+
+
+def test_a_grant_stands_in_the_logs_of_both(city: City, world: ModuleType, today: date, tmp_path: Path) -> None:
+    city.use(ROWS)
+    city.publisher.begin()
+    city.publisher.publish(today)
+    envelope = city.grant(ROWS)
+    consumer = type(city)(world, tmp_path / "consumer")
+    reader = world.READER
+    consumer.settings = replace(
+        consumer.settings,
+        origin=f"fed.example/{reader}/r1",
+        log_key=world.signer(f"log-{reader}"),
+        publisher_keys=[world.signer(f"publisher-{reader}")],
+    )
+    consumer.publisher.begin()
+    (accepted,) = consumer.publisher.log_grant(today, envelope).drafts
+    said = parse(accepted.statement)["predicate"]
+    assert (said["grant"], said["assigner"]) == (f"grant-{ROWS}", world.HUB)
+    assert said["envelope"] == sha256(envelope).hexdigest()
+    assert set(states(consumer)) == {"accepted"}
+    stranger = type(city)(world, tmp_path / "stranger")
+    stranger.settings = replace(stranger.settings, origin="fed.example/430100/r1")
+    stranger.publisher.begin()
+    with pytest.raises(InputError, match="of or for this hub"):
+        stranger.publisher.log_grant(today, envelope)
 
 
 def test_a_policy_never_says_two_things_under_one_version(city: City, today: date) -> None:

@@ -14,6 +14,7 @@ from dianhuan_federation.core import (
     Dispute,
     Encoding,
     Grant,
+    GrantAcceptance,
     Heartbeat,
     ModelDefinition,
     Redaction,
@@ -209,7 +210,8 @@ class Publisher:
         return self._one(today, make)
 
     def log_grant(self, today: date, envelope: bytes) -> PublishReport:
-        """Log a grant that both sides have signed, at its place in the stream that it names.
+        """Log a grant that both sides have signed: the provider at its place in the stream that it names, the consumer
+        as a statement of its own that names the envelope.
 
         Raises:
             InputError: no grant of this log, not signed by both, not the next of its stream, or of another policy.
@@ -219,10 +221,13 @@ class Publisher:
             opened = open_envelope(envelope)
             grant = read_predicate(read_statement(opened.payload))
             ours = opened.signed_by({key_id(k.public): k.public for k in self.settings.publisher_keys})
-            if not isinstance(grant, Grant) or grant.origin != self.settings.origin:
-                raise InputError("not a grant of this log", expected=f"a grant of {self.settings.origin}")
+            if not isinstance(grant, Grant) or self.settings.hub not in (grant.assignee, grant.assigner):
+                raise InputError("not a grant of or for this hub", expected=f"a grant that names {self.settings.hub}")
             if len(ours) != len(self.settings.publisher_keys) or len(opened.signatures) <= len(ours):
                 raise InputError(f"grant {grant.id} is not signed by both sides", hint="dianhuan federation grant")
+            if grant.origin != self.settings.origin:
+                desk.state(GrantAcceptance, "accepted-grants", _accepted(grant, envelope))
+                return
             place = desk.ledger.streams.get(grant.stream, (0, None))
             if (grant.stream_seq, grant.prev_statement_digest) != (place[0] + 1, place[1]):
                 raise InputError(
@@ -442,6 +447,18 @@ class Publisher:
             except (SourceError, InputError):
                 return None
         return max(sizes, default=None)
+
+
+def _accepted(grant: Grant, envelope: bytes) -> dict[str, object]:
+    return {
+        "grant": grant.id,
+        "assigner": grant.assigner,
+        "policy": grant.policy,
+        "purpose": grant.purpose,
+        "envelope": sha256(envelope).hexdigest(),
+        "valid_from": grant.valid_from,
+        "valid_until": grant.valid_until,
+    }
 
 
 def _portions(ids: list[str]) -> list[list[str]]:
