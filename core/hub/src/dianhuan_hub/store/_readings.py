@@ -258,6 +258,20 @@ class Readings:
             )
         return [dict(row) for row in found.to_pylist()]
 
+    def of_entity(self, entity_id: str) -> list[dict[str, Any]]:
+        """Channels of an enterprise, each with its latest value: columns of `channel`, and `latest_at`, `latest_value`,
+        `latest_text`, `latest_quality`."""
+        with self._engine.cursor() as con:
+            found: list[dict[str, Any]] = arrow(
+                con,
+                """SELECT c.* EXCLUDE (load_id), l."at" AS latest_at, l.value AS latest_value, l.text AS latest_text,
+                    l.quality AS latest_quality
+                FROM channel c LEFT JOIN channel_ordinal o USING (channel_id) LEFT JOIN reading_latest l USING (ch)
+                WHERE c.entity_id = ? ORDER BY c.channel_id""",
+                [entity_id],
+            ).to_pylist()
+        return found
+
     def of_device(self, device_id: str) -> list[str]:
         """The ids of a device's channels, in order."""
         with self._engine.cursor() as con:
