@@ -213,13 +213,13 @@ async def test_commands_are_answered_and_history_is_sent():
             )
             asked.add(frame.header.mn)
             key = device.keys[0].reveal() if device.keys else None
-            centre = Centre(Station(device.address, edition=2017, key=Sm4(bytes.fromhex(key)) if key else None))
+            centre = Centre(Station(device.address, edition=2025, key=Sm4(bytes.fromhex(key)) if key else None))
             return [*(r.data for r in hello), gap[0].data, centre.get_time(START + timedelta(minutes=2))]
 
         hub.on_first = on_first
         return hub
 
-    run, hub = await _run(hub_of, protocol=Protocol.hj212_2017, plants=4, hours=0.15)
+    run, hub = await _run(hub_of, protocol=Protocol.hj212_2025, plants=4, hours=0.15)
     assert not hub.deviations, Counter(d.code for d in hub.deviations)
     assert len(asked) == len(run.specs)
     for spec in run.specs:

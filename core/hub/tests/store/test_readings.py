@@ -248,7 +248,7 @@ def test_a_file_of_version_1_gets_the_new_tables(store: Store, reopen: Callable[
     with duckdb.connect(str(store.engine.path)) as con:
         for name in (
             *("device", "held_frame", "channel_ordinal", "reading", "reading_latest", "raw_frame", "channel"),
-            "reading_day",
+            *("reading_day", "ranking", "list_day", "listed"),
         ):
             con.execute(f"DROP TABLE {name}")
         con.execute("DROP SEQUENCE raw_frame_ids")

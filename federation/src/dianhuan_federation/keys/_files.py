@@ -26,12 +26,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dianhuan_federation.core import (
     COSIGNATURE,
-    ED25519,
     Ed25519Signer,
     PublicKey,
     Signer,
     canonical,
     key_id,
+    log_note_key,
     note_key,
     parse,
 )
@@ -107,7 +107,9 @@ class PublicForm:
 
     def vkey(self, name: str) -> str:
         """The verifier key of a log or witness of that name, as policy files write it."""
-        return note_key(name, COSIGNATURE if self.role == "witness" else ED25519, self.key).vkey
+        if self.role == "witness":
+            return note_key(name, COSIGNATURE, self.key).vkey
+        return log_note_key(name, self.key).vkey
 
 
 class _PublicFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
