@@ -217,7 +217,7 @@ class Ledger(msgspec.Struct):
         return [Sent(date.fromisoformat(day), recipients, rows) for day, recipients, rows in self.sent]
 
     def shown(self, stream: str, ids: Iterable[str]) -> list[tuple[str, Place]]:
-        """Every place of these records that is not withdrawn: to withdraw the last one only would show the one before."""
+        """Every place of these records; where only the last one is withdrawn, the one before is shown again."""
         standing, earlier = self.records.get(stream, {}), self.earlier.get(stream, {})
         places = [(id, place) for id in ids for place in (*earlier.get(id, ()), standing[id])]
         return [(id, place) for id, place in places if place.index not in self.redacted]

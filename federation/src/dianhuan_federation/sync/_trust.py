@@ -108,7 +108,7 @@ class TrustStore:
         return newer or self.lacking() != lacking
 
     def lacking(self) -> set[str]:
-        """Files that the copy names and does not hold: a source may have left them out, or sent others in their place."""
+        """Files that the copy names and does not hold: a source may have left them out, or sent something else."""
         files = self.files
         named = set(_versions(files.get("timestamp.json", b""), "snapshot.json"))
         named |= {role for path in named for role in _versions(files.get(path, b""), "")}
