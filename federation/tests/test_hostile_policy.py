@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
