@@ -118,6 +118,16 @@ def test_publishing_again_says_nothing_twice(city: City, today: date) -> None:
     assert kinds(city.publisher.heartbeat(today + timedelta(1))) == []
 
 
+def test_the_first_cosignature_of_a_head_stays(city: City, today: date) -> None:
+    city.start(ROWS)
+    city.publisher.publish(today)
+    head = city.log().checkpoint()
+    for witness in city.witnesses:
+        witness.at += 900
+    assert kinds(city.publisher.publish(today)) == []
+    assert city.log().checkpoint() == head
+
+
 def test_rows_of_a_new_day_follow(city: City, today: date) -> None:
     city.start(ROWS)
     city.publisher.publish(today)
