@@ -82,6 +82,37 @@ def test_a_payload_under_a_grant_comes_with_the_grant(
         assert sum(path.startswith("blobs/") for path in sizes) == blobs
 
 
+@pytest.mark.parametrize("ended", ["grant", "policy", "expired"])
+def test_hostile_receiver_of_a_bundle_whose_grant_has_ended(
+    world: World, sync_parts: ModuleType, federation: Any, tmp_path: Path, ended: str
+) -> None:
+    log = world.Log()
+    policy = log.add_policy(**{"class": "conditional"})
+    grant = log.add_grant(policy, valid_until=world.iso(world.NOW + 3600))
+    log.add_batch([world.warning_row(1)])
+    log.publish()
+    home = sync_parts.Home(world, tmp_path / "home", federation)
+    home.take(log.submission())
+    stick = tmp_path / "stick.tar"
+
+    def payloads() -> int:
+        sizes = home.subscriber().export_bundle(stick, receiver=world.READER)
+        return sum(path.startswith("blobs/") for path in sizes)
+
+    assert payloads() == 1
+    if ended == "expired":
+        home.clock.time += 7200
+    else:
+        index = {"grant": grant, "policy": policy}[ended]
+        target = {"index": index, "digest": log.digests[index], "record_ids": []}
+        fields = {"targets": [target], "reason": "over", "legal_basis": "Order 809"}
+        log.add(log.statement("retraction", "retractions", fields))
+        log.publish(world.NOW - 100)
+        home.take(log.submission())
+        assert home.merge().size(log.origin) == 4
+    assert payloads() == 0
+
+
 def test_newer_trust_metadata_is_adopted_and_older_never(
     world: World, sync_parts: ModuleType, federation: Any, tmp_path: Path
 ) -> None:
