@@ -42,6 +42,20 @@ async def test_pulls_end_with_the_publications_that_fail(
     assert pulling == ["on", "off"]
 
 
+async def test_a_hub_without_a_log_of_its_own_follows_its_peers(
+    world: ModuleType, sync_parts: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = sync_parts.Home(world, tmp_path / "home").subscriber(origin="", sync_minutes=60, signs=False).context
+    followed: list[str] = []
+
+    async def follow(context: Any, subscriber: Any) -> None:
+        followed.append(subscriber.reader)
+
+    monkeypatch.setattr("dianhuan_federation.sync.follow", follow)
+    await service._run(context)
+    assert followed == [""]
+
+
 async def test_a_full_disk_today_is_no_reason_not_to_publish_tomorrow(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     waits = iter([0.0, 0.0])

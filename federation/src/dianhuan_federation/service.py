@@ -14,14 +14,17 @@ from dianhuan_sdk import LOCAL_ZONE, ASGIApp, ConfigError, DianhuanError, Plugin
 
 
 async def _run(context: PluginContext) -> None:
-    """Publish every day and follow the peers, as the settings say; ends at once where there is nothing to do."""
+    """Publish every day and follow the peers, as the settings say; ends at once where there is nothing to do.
+
+    A hub without a log of its own, an agency or an auditor, follows its peers too.
+    """
     from dianhuan_federation.sync import Subscriber, follow
 
     config = _settings(context)
     work: list[Coroutine[Any, Any, None]] = []
     if config.origin and "publisher" in config.roles and config.publish_at:
         work.append(_publish_daily(context, config))
-    if config.origin and "subscriber" in config.roles and (config.sync_minutes or config.mqtt):
+    if "subscriber" in config.roles and (config.sync_minutes or config.mqtt):
         work.append(follow(context, Subscriber.of(context, config)))
     async with (
         asyncio.TaskGroup() as group
