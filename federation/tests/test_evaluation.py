@@ -58,6 +58,14 @@ def test_lower_bounds_hold_in_simulation() -> None:
     assert missed / total < 0.08, "a one-sided 95 % bound is missed about once in twenty"
 
 
+@pytest.mark.parametrize(("found", "wasted"), [(2 * 10**6, 0), (10**9, 0), (0, 10**9), (10**9, 10**9)])
+def test_hostile_passport_of_a_billion_visits(found: int, wasted: int) -> None:
+    here = estimate([Counts("43", found, wasted)]).of("43")
+    truth = found / (found + wasted)
+    assert here.low == pytest.approx(truth, abs=0.001)
+    assert here.high == pytest.approx(truth, abs=0.001)
+
+
 def test_the_order_of_provinces_and_splitting_of_counts_change_nothing() -> None:
     one = estimate([Counts("43", 8, 2), Counts("44", 3, 3)])
     other = estimate([Counts("44", 3, 3), Counts("43", 5, 1), Counts("43", 3, 1)])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -477,3 +479,19 @@ def test_shipped_policies_hold_together() -> None:
     for id in SHIPPED:
         assignee = ["440100"] if SHIPPED[id]["class"] == "conditional" else []
         assert shipped_terms(id, "430200", assignee, VALID).statement_fields()["id"] == id
+
+
+def test_hostile_log_of_policies_takes_memory_only_for_what_it_says(world: ModuleType) -> None:
+    log = world.Log()
+    for n in range(1500):
+        log.add_policy(id=f"policy-{n}")
+    log.publish()
+    submission, verifier = log.submission(), world.verifier()
+    tracemalloc.start()
+    try:
+        report = verifier.verify(submission)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(report.state.book.policies) == 1500
+    assert peak < 40 * 1024 * 1024

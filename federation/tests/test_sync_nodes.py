@@ -82,6 +82,37 @@ def test_a_payload_under_a_grant_comes_with_the_grant(
         assert sum(path.startswith("blobs/") for path in sizes) == blobs
 
 
+@pytest.mark.parametrize("ended", ["grant", "policy", "expired"])
+def test_hostile_receiver_of_a_bundle_whose_grant_has_ended(
+    world: World, sync_parts: ModuleType, federation: Any, tmp_path: Path, ended: str
+) -> None:
+    log = world.Log()
+    policy = log.add_policy(**{"class": "conditional"})
+    grant = log.add_grant(policy, valid_until=world.iso(world.NOW + 3600))
+    log.add_batch([world.warning_row(1)])
+    log.publish()
+    home = sync_parts.Home(world, tmp_path / "home", federation)
+    home.take(log.submission())
+    stick = tmp_path / "stick.tar"
+
+    def payloads() -> int:
+        sizes = home.subscriber().export_bundle(stick, receiver=world.READER)
+        return sum(path.startswith("blobs/") for path in sizes)
+
+    assert payloads() == 1
+    if ended == "expired":
+        home.clock.time += 7200
+    else:
+        index = {"grant": grant, "policy": policy}[ended]
+        target = {"index": index, "digest": log.digests[index], "record_ids": []}
+        fields = {"targets": [target], "reason": "over", "legal_basis": "Order 809"}
+        log.add(log.statement("retraction", "retractions", fields))
+        log.publish(world.NOW - 100)
+        home.take(log.submission())
+        assert home.merge().size(log.origin) == 4
+    assert payloads() == 0
+
+
 def test_newer_trust_metadata_is_adopted_and_older_never(
     world: World, sync_parts: ModuleType, federation: Any, tmp_path: Path
 ) -> None:
@@ -98,6 +129,48 @@ def test_newer_trust_metadata_is_adopted_and_older_never(
     assert not report.trust
     assert "which was seen before" in report.notes[0]
     assert home.subscriber().trust_store().load().versions["timestamp"] == 3
+
+
+@pytest.mark.parametrize("spoilt", ["damaged", "left out"])
+@pytest.mark.parametrize("path", ["3.prov-43.json", "targets/hubs/43"])
+def test_hostile_source_of_trust_metadata_takes_no_province_away(
+    world: World, sync_parts: ModuleType, federation: Any, tmp_path: Path, path: str, spoilt: str
+) -> None:
+    newer = world.TrustBuilder(hubs={h: world.hub_file(h) for h in (*HUBS, "430500", world.READER)}, version=3)
+    log, other = city(world, "430500"), city(world, HUBS[0])
+    home = sync_parts.Home(world, tmp_path / "home", federation)
+    with (
+        sync_parts.node(world, tmp_path / "hostile", [other], newer) as hostile,
+        sync_parts.node(world, tmp_path / "honest", [log], newer) as honest,
+    ):
+        place = tmp_path / "hostile/trust" / path
+        for file in [place] if place.is_file() else list(place.iterdir()):
+            file.write_bytes(b"{}") if spoilt == "damaged" else file.unlink()
+        first = home.subscriber(Peer(origin=other.origin, url=hostile)).sync()
+        assert first.trust
+        report = home.subscriber(Peer(origin=other.origin, url=hostile), Peer(origin=log.origin, url=honest)).sync()
+    assert report.trust
+    assert {m.origin: m.size for m in report.merged} == {log.origin: 4, other.origin: 4}
+    assert not home.subscriber().trust_store().load().refused
+
+
+def test_hostile_file_of_a_later_version_is_not_kept(world: World, sync_parts: ModuleType, tmp_path: Path) -> None:
+    home = sync_parts.Home(world, tmp_path / "home", world.TrustBuilder())
+    later = {f"{n}.{role}.json": b"{}" for n in (2, 3) for role in ("snapshot", "targets", "prov-43")}
+    store = home.subscriber().trust_store()
+    store.adopt({**world.TrustBuilder().build(), **later})
+    assert not later.keys() & set(store.files)
+
+
+def test_a_province_that_is_refused_keeps_the_version_that_was_seen(
+    world: World, sync_parts: ModuleType, tmp_path: Path
+) -> None:
+    home = sync_parts.Home(world, tmp_path / "home", world.TrustBuilder())
+    store = home.subscriber().trust_store()
+    store.load()
+    (home.folder / "trust/1.prov-43.json").write_bytes(b"{}")
+    assert "prov-43" in store.load().refused
+    assert store.seen["prov-43"] == 1
 
 
 def test_an_address_stands_in_the_trust_data(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import datetime, time, timedelta
+from typing import Any
 
 from dianhuan_federation.config import FederationConfig
 from dianhuan_federation.graph import FEDERATED
@@ -12,16 +14,23 @@ from dianhuan_sdk import LOCAL_ZONE, ASGIApp, ConfigError, DianhuanError, Plugin
 
 
 async def _run(context: PluginContext) -> None:
-    """Publish every day and follow the peers, as the settings say; ends at once where there is nothing to do."""
+    """Publish every day and follow the peers, as the settings say; ends at once where there is nothing to do.
+
+    A hub without a log of its own, an agency or an auditor, follows its peers too.
+    """
     from dianhuan_federation.sync import Subscriber, follow
 
     config = _settings(context)
-    work = []
+    work: list[Coroutine[Any, Any, None]] = []
     if config.origin and "publisher" in config.roles and config.publish_at:
         work.append(_publish_daily(context, config))
-    if config.origin and "subscriber" in config.roles and (config.sync_minutes or config.mqtt):
+    if "subscriber" in config.roles and (config.sync_minutes or config.mqtt):
         work.append(follow(context, Subscriber.of(context, config)))
-    await asyncio.gather(*work)
+    async with (
+        asyncio.TaskGroup() as group
+    ):  # where one ends in an error, the other must not go on beside its successor
+        for task in work:
+            group.create_task(task)
 
 
 async def _publish_daily(context: PluginContext, config: FederationConfig) -> None:
@@ -32,10 +41,12 @@ async def _publish_daily(context: PluginContext, config: FederationConfig) -> No
         await asyncio.sleep(_seconds_until(context.clock.now(), at))
         try:
             report = await asyncio.to_thread(publisher_of(context, config).publish, context.clock.today())
-        except DianhuanError as error:
+        except (DianhuanError, OSError) as error:  # a full disk today is no reason not to publish tomorrow
             context.log.error("federation: nothing was published: %s", error)
             continue
         context.log.info("federation: log %s has %d entries", report.origin, report.size)
+        if report.witnessed is not None and not report.witnessed.quorum:
+            context.log.warning("federation: too few witnesses saw %s: %s", report.origin, report.witnessed.pending)
 
 
 def _seconds_until(now: datetime, at: time) -> float:

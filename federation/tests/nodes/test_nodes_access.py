@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 
 from dianhuan_federation.core import (
     ACCEPTED,
+    WARNING_ROWS,
     Dispute,
     State,
     Submission,
     Verifier,
+    encode_rows,
     leaf_hash,
     open_envelope,
     read_predicate,
@@ -164,6 +167,41 @@ async def test_hostile_receipts_are_refused(
     answer = await client.post(f"{node.base}/receipts", content=body, auth=federation.auth())
     assert answer.status_code == status
     assert not (node.config.folder / "receipts").exists()
+
+
+@pytest.mark.parametrize("klass", ["unconditional", "withheld"])
+async def test_hostile_log_that_names_the_payload_of_another(
+    federation: Any, nodes: Any, city_log: CityLog, world: Any, client: httpx.AsyncClient, klass: str
+) -> None:
+    """Digests are public: a hub names another's payload in its own log, under a policy of its own."""
+    log, made = city_log()
+    limited = [*made.blobs][1]
+    thief = world.Log("430100")
+    policy = thief.add_policy(**{"class": klass})
+    rows = encode_rows(WARNING_ROWS, [world.warning_row(i) for i in range(4, 9)])
+    fields = thief.batch_fields(rows.payload, rows.count, rows.root)
+    fields["policy"] = {"id": fields["policy"]["id"], "digest": thief.digests[policy]}
+    assert limited in {encoding["digest"]["sha256"] for encoding in fields["encodings"]}
+    thief.add(thief.statement("result-batch", fields["schema"]["id"] + "s", fields, rows.payload))
+    theirs = federation.log("thief", "430100")
+    theirs.append(thief.entries)
+    folder = federation.folder / "node"
+    for each in (log, theirs):
+        shutil.copytree(each.folder, folder / "mirror/logs" / origin_hash(each.origin))
+    node = nodes.start()
+    (folder / "blob/sha256").mkdir(parents=True)
+    (folder / "blob/sha256" / limited).write_bytes(made.blobs[limited])
+    url = f"{node.base}/blob/sha256/{limited}"
+    assert (await client.get(url)).status_code == 401
+    assert (await client.get(url, auth=federation.auth("430100"))).status_code == 403
+    for params in ({"origin": theirs.origin}, {"origin": log.origin}):
+        pack = await client.get(f"{node.base}/pack", params=params, auth=federation.auth("430100"))
+        assert f"blobs/sha256/{limited}" not in dict(read(pack.content))
+    granted = await client.get(url, auth=federation.auth(grant="grant-1"))
+    assert granted.status_code == (200 if klass == "unconditional" else 403)
+    home = nodes.start("home", own=log, blobs=folder / "blob/sha256", witness=None, mirror=None)
+    granted = await client.get(f"{home.base}/blob/sha256/{limited}", auth=federation.auth(grant="grant-1"))
+    assert granted.content == made.blobs[limited]
 
 
 async def test_a_provinces_finding_flows_back_to_the_city(

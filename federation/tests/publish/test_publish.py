@@ -119,6 +119,16 @@ def test_publishing_again_says_nothing_twice(city: City, today: date) -> None:
     assert kinds(city.publisher.heartbeat(today + timedelta(1))) == []
 
 
+def test_the_first_cosignature_of_a_head_stays(city: City, today: date) -> None:
+    city.start(ROWS)
+    city.publisher.publish(today)
+    head = city.log().checkpoint()
+    for witness in city.witnesses:
+        witness.at += 900
+    assert kinds(city.publisher.publish(today)) == []
+    assert city.log().checkpoint() == head
+
+
 def test_rows_of_a_new_day_follow(city: City, today: date) -> None:
     city.start(ROWS)
     city.publisher.publish(today)
@@ -178,6 +188,66 @@ def test_a_warning_withdrawn_in_the_hub_is_retracted_and_may_come_back(city: Cit
     city.storage.put("warning", before)
     assert kinds(city.publisher.publish(today)) == ["result-batch"]
     assert len(current(city, ROWS)) == len(before)
+
+
+def replicated(sync_parts: ModuleType, world: ModuleType, city: City, folder: Path) -> dict[str, str]:
+    """Record id → its score in the replica of a grantee."""
+    home = sync_parts.Subscriber(world, folder)
+    (merged,) = home.take(city.submission())
+    assert merged.code == "", merged
+    return {r["record_id"]: f"{r['score']:.2f}" for r in home.rows("federated_warning") if r["state"] == "current"}
+
+
+def test_a_corrected_warning_that_is_withdrawn_does_not_come_back_as_it_was(
+    city: City, world: ModuleType, sync_parts: ModuleType, today: date, tmp_path: Path
+) -> None:
+    city.start(ROWS)
+    city.publisher.publish(today)
+
+    def of_one(row: dict[str, Any]) -> bool:
+        return row["entity_id"] == "e0" and row["day"] > today - timedelta(9)
+
+    for score in (0.75, 0.25):
+        assert city.change("warning", of_one, score=score)
+        assert kinds(city.publisher.publish(today)) == ["correction"]
+    before = city.storage.rows("warning")
+    gone = city.remove("warning", of_one)
+    assert kinds(city.publisher.publish(today)) == ["retraction"]
+    assert len(replicated(sync_parts, world, city, tmp_path / "a")) == 84 - gone
+    assert kinds(city.publisher.publish(today)) == []
+    city.storage.put("warning", before)
+    assert kinds(city.publisher.publish(today)) == ["result-batch"]
+    assert len(replicated(sync_parts, world, city, tmp_path / "b")) == 84
+
+
+def test_a_correction_retracted_by_hand_gives_the_row_before_which_is_still_ours(
+    city: City, world: ModuleType, sync_parts: ModuleType, today: date, tmp_path: Path
+) -> None:
+    city.start(ROWS)
+    city.publisher.publish(today)
+    city.change("warning", lambda row: row["entity_id"] == "e3", score=0.75)
+    correction = city.publisher.publish(today).drafts[0]
+    city.publisher.retract(today, correction.index, [], "更正有误 · the correction was wrong", "Order 809")
+    assert set(replicated(sync_parts, world, city, tmp_path / "a").values()) == {"0.50"}
+    assert kinds(city.publisher.publish(today)) == []
+    city.remove("warning", lambda row: row["entity_id"] == "e3" and row["day"] > today - timedelta(9))
+    assert kinds(city.publisher.publish(today)) == ["retraction"]
+    left = len(city.storage.rows("warning"))
+    assert len(replicated(sync_parts, world, city, tmp_path / "b")) == left
+    city.change("warning", lambda row: row["entity_id"] == "e3", score=0.25)
+    assert kinds(city.publisher.publish(today)) == ["correction"]
+    assert "0.25" in replicated(sync_parts, world, city, tmp_path / "c").values()
+
+
+def test_the_rest_of_a_batch_can_be_retracted_after_some_of_its_rows(city: City, today: date) -> None:
+    city.start(ROWS)
+    batch = city.publisher.publish(today).drafts[0]
+    ids = [parse(line)["record_id"] for line in lines_of(batch.payload)][:3]
+    city.publisher.retract(today, batch.index, ids, "核实有误 · found wrong", "Order 809")
+    city.publisher.retract(today, batch.index, [], "全部有误 · all of it", "Order 809")
+    assert current(city, ROWS) == {}
+    with pytest.raises(InputError, match="retracted before"):
+        city.publisher.retract(today, batch.index, [], "again", "Order 809")
 
 
 def test_a_hub_that_lost_its_warnings_does_not_withdraw_them(city: City, today: date) -> None:

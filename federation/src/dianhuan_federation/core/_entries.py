@@ -85,7 +85,8 @@ class EntryJudge:
                 result, book = self._in_order(result, state.origin, streams, digests, book)
             except Refused as refused:
                 result = replace(result, verdict=Verdict.of(refused))
-            waiting.append((result, then))
+            about = result.predicate if isinstance(result.predicate, ResultBatch) else None
+            waiting.append((result, PolicyBook() if about is None else then.about(about, self.reader)))
         after = replace(state, streams=streams, digests=digests, book=book)
         return [self._finish(result, then, book) for result, then in waiting], after
 

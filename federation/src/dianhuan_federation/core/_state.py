@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from dianhuan_federation.core._merkle import Frontier
-from dianhuan_federation.core._statements import Grant, Retraction, SharePolicy
+from dianhuan_federation.core._statements import Grant, ResultBatch, Retraction, SharePolicy
 from dianhuan_sdk import InputError
 
 
@@ -44,6 +44,15 @@ class PolicyBook:
     def with_grant(self, digest: str, grant: Grant) -> PolicyBook:
         """The book with one more grant."""
         return replace(self, grants={**self.grants, digest: grant})
+
+    def about(self, batch: ResultBatch, reader: str) -> PolicyBook:
+        """What of the book V8 asks about one batch, so that a long log does not keep a whole book for each entry."""
+        digest = batch.policy.digest
+        policy = self.policies.get(digest)
+        if policy is None:
+            return PolicyBook()
+        mine = {d: g for d, g in self.grants.items() if g.policy.digest == digest and reader in ("", g.assignee)}
+        return PolicyBook({digest: policy}, {policy.id: self.latest[policy.id]}, mine)
 
     def with_retraction(self, retraction: Retraction) -> PolicyBook:
         """The book after a retraction."""

@@ -68,6 +68,7 @@ class Trust:
         versions: version of each metadata role, kept by the caller against rollback.
         refused: hub id or role → why it is not trusted, while the rest is.
         denied: hub ids, origins and key ids that this verifier never trusts.
+        files: paths of the metadata that was verified; whatever else lay beside it proves nothing.
     """
 
     hubs: Mapping[str, Hub]
@@ -75,6 +76,7 @@ class Trust:
     versions: Mapping[str, int]
     refused: Mapping[str, str] = field(default_factory=dict)
     denied: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
 
     def hub(self, hub_id: str) -> Hub | None:
         """The hub of that id, unless it is denied."""
@@ -150,16 +152,19 @@ class _Repository:
         self._suites = suites
         self._versions: dict[str, int] = {}
         self._overdue = 0
+        self._held: set[str] = set()
 
     def load(self, bootstrap: bytes, denied: frozenset[str]) -> Trust:
         root = self._root(bootstrap)
         timestamp = self._signed(Timestamp, self._file("timestamp.json"), root, "timestamp")
+        self._held.add("timestamp.json")
         meta = timestamp.snapshot_meta
         data = self._file(f"{meta.version}.snapshot.json")
         meta.verify_length_and_hashes(data)
         snapshot = self._signed(Snapshot, data, root, "snapshot")
         if snapshot.version != meta.version:
             raise InputError(f"snapshot {snapshot.version}", expected=f"{meta.version}, as the timestamp says")
+        self._held.add(f"{meta.version}.snapshot.json")
         missing = [name for name in self._seen if name.startswith("prov-") and f"{name}.json" not in snapshot.meta]
         if missing:
             raise InputError(f"the snapshot no longer names {missing[0]}")
@@ -179,12 +184,14 @@ class _Repository:
             except _BAD as error:
                 refused[name] = f"the metadata of {name} does not hold: {error}"
         trusted = {k: _without(hub, denied) for k, hub in hubs.items() if f"prov-{k[:2]}" in freshness}
-        return Trust(trusted, freshness, self._versions, refused, denied)
+        return Trust(trusted, freshness, self._versions, refused, denied, frozenset(self._held))
 
     def _root(self, bootstrap: bytes) -> Root:
         document = _metadata(Root, bootstrap)
         root = document.signed
         root.verify_delegate("root", document.signed_bytes, document.signatures)
+        if self._files.get(f"{root.version}.root.json") == bootstrap:
+            self._held.add(f"{root.version}.root.json")
         for _ in range(MAX_ROOTS):
             data = self._files.get(f"{root.version + 1}.root.json")
             if data is None:
@@ -195,6 +202,7 @@ class _Repository:
                 raise InputError(f"root {document.signed.version}", expected=f"{root.version + 1}")
             root = document.signed
             root.verify_delegate("root", document.signed_bytes, document.signatures)
+            self._held.add(f"{root.version}.root.json")
         else:
             raise Refused(Step.V0, Code.CAP, f"more than {MAX_ROOTS} roots in one chain")
         newest = max((v for name in self._files if (v := _root_version(name))), default=0)
@@ -212,6 +220,7 @@ class _Repository:
         targets = self._signed(Targets, data, delegator, name)
         if targets.version != meta.version:
             raise InputError(f"{name} {targets.version}", expected=f"{meta.version}, as the snapshot says")
+        self._held.add(f"{meta.version}.{name}.json")
         return targets
 
     def _hubs(self, province: str, targets: Targets, hubs: dict[str, Hub], refused: dict[str, str]) -> None:
@@ -229,8 +238,10 @@ class _Repository:
 
     def _target(self, path: str, target: TargetFile) -> bytes:
         folder, _, name = path.rpartition("/")
-        data = self._file(f"targets/{folder}/{target.hashes['sha256']}.{name}")
+        file = f"targets/{folder}/{target.hashes['sha256']}.{name}"
+        data = self._file(file)
         target.verify_length_and_hashes(data)
+        self._held.add(file)
         return data
 
     def _signed(self, kind: type[_T], data: bytes, delegator: Root | Targets, name: str) -> _T:

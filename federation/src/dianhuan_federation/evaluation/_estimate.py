@@ -88,10 +88,13 @@ def _summary(a: Array, b: Array, weight: Array) -> Precision:
     """Mean and quantiles of a mixture of beta distributions; the densities are summed on a grid of p."""
     constant = np.log(weight) - _log_beta(a, b)
     density = np.zeros(len(_P))
+    top = -math.inf  # with very many visits all densities on the grid are too small to be told from zero without it
     for start in range(0, len(a), 512):
         part = slice(start, start + 512)
         exponent = np.outer(a[part] - 1, np.log(_P)) + np.outer(b[part] - 1, np.log1p(-_P)) + constant[part, None]
-        density += np.exp(exponent).sum(axis=0)
+        highest = max(top, float(exponent.max()))
+        density = density * math.exp(top - highest) + np.exp(exponent - highest).sum(axis=0)
+        top = highest
     mass = np.cumsum(density) / density.sum()
     low, high = (float(_P[np.searchsorted(mass, q)]) for q in (0.05, 0.95))
     return Precision(float(np.sum(weight * a / (a + b))), low, high)

@@ -99,7 +99,7 @@ def node_app(config: NodeConfig, trust: Callable[[], Trust], clock: Callable[[],
     nonces = folder / "nonces.sqlite"
     gate = RequestGate(config.bases, Database(nonces, NONCE_SCHEMA, create=not nonces.exists()), trust, clock, limits)
     copies = Copies(folder / "mirror" / "logs" if config.mirror else None, config.own)
-    shelf = Shelf(config.blobs or folder / "blob" / "sha256", copies, trust)
+    shelf = Shelf(config.blobs or folder / "blob" / "sha256", copies, trust, config.own.origin if config.own else "")
     access = AccessLog(config.access)
     reads = Database(folder / "reads.sqlite", ACCESS_SCHEMA, create=False) if config.reads else None
     counter = GrantCounter(reads, config.reads)

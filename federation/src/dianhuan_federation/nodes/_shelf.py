@@ -70,17 +70,21 @@ class Shelf:
     """What the logs here name.
 
     Only statements signed by a publisher key of the log's own hub count, grants only with their assignee's signature.
+    Digests are public, so any log can name the payload of another: one that several logs name is handed out only where
+    each of them allows it, and one that the node's own log names only as that log says.
 
     Args:
         blobs: folder of payloads by SHA-256 in hex.
         logs: the copies that are here now.
         trust: the trust data of now.
+        own: origin of the node's own log; empty where it has none.
     """
 
-    def __init__(self, blobs: Path, logs: Copies, trust: Callable[[], Trust]) -> None:
+    def __init__(self, blobs: Path, logs: Copies, trust: Callable[[], Trust], own: str = "") -> None:
         self._blobs = blobs
         self._logs = logs
         self._trust = trust
+        self._own = own
         self._lock = threading.Lock()
         self._books: dict[str, _Book] = {}
         self._named: dict[str, list[Named]] = {}
@@ -119,7 +123,7 @@ class Shelf:
             hub: who asks; empty for a stranger.
             grant: id of the grant that the asker names.
             now: POSIX seconds.
-            origin: ask this log only.
+            origin: it must be a payload of this log.
 
         Returns:
             None where nothing allows it, or nothing here names it.
@@ -128,12 +132,18 @@ class Shelf:
         for copy in filter(None, map(self._logs.get, origins)) if origins else self._logs:
             self._refresh(copy)
         with self._lock:
+            said: dict[str, Allowed | None] = {}
             for named in self._named.get(digest, ()):
-                if origin in ("", named.origin):
-                    allowed = self._allowed(named, hub, grant, now)
-                    if allowed is not None:
-                        return allowed
-        return None
+                said[named.origin] = said.get(named.origin) or self._allowed(named, hub, grant, now)
+        if origin and origin not in said:
+            return None
+        if self._own in said:
+            return said[self._own]
+        allowed = [answer for answer in said.values() if answer is not None]
+        if len(allowed) < len(said):
+            return None
+        # A grant that one of them asks for is counted and recorded, whatever the others ask for.
+        return max(allowed, key=lambda answer: answer.grant, default=None)
 
     def _allowed(self, named: Named, hub: str, grant: str, now: int) -> Allowed | None:
         book = self._books[named.origin]

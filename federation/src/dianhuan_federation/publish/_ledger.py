@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from hashlib import sha256
 
@@ -74,6 +74,8 @@ class Ledger(msgspec.Struct):
         policies, grants: by id; grants by digest of their statement.
         classes: digest of each policy statement → class and purpose.
         records: stream → record id → where it stands now; a retracted record does not stand.
+        earlier: stream → record id → the places before that one, oldest first; where the one it stands at is retracted,
+            verifiers show the one before again.
         withdrawn: digests of statements that were retracted.
         barred: stream → record id → the line that was retracted by hand, which does not leave again unchanged.
         redacted: indices of batches whose payload is gone.
@@ -103,6 +105,7 @@ class Ledger(msgspec.Struct):
     basis: dict[str, str] = {}
     blind: dict[str, str] = {}
     lost: set[int] = set()
+    earlier: dict[str, dict[str, list[Place]]] = {}
     follows: str = ""
     successor: str = ""
 
@@ -213,6 +216,12 @@ class Ledger(msgspec.Struct):
         """Earlier releases, for the budget of the gate."""
         return [Sent(date.fromisoformat(day), recipients, rows) for day, recipients, rows in self.sent]
 
+    def shown(self, stream: str, ids: Iterable[str]) -> list[tuple[str, Place]]:
+        """Every place of these records; where only the last one is withdrawn, the one before is shown again."""
+        standing, earlier = self.records.get(stream, {}), self.earlier.get(stream, {})
+        places = [(id, place) for id in ids for place in (*earlier.get(id, ()), standing[id])]
+        return [(id, place) for id, place in places if place.index not in self.redacted]
+
     def unknown_days(self, stream: str) -> list[tuple[str, str]]:
         """Periods [start, end) of the stream in which something was released that is not known any more."""
         mine = (self.entries[index] for index in sorted(self.lost))
@@ -253,19 +262,29 @@ class Ledger(msgspec.Struct):
         standing = self.records.setdefault(batch.stream, {})
         for line in lines_of(payload):
             row = parse(line)
-            standing[row["record_id"]] = Place(index, line_digest(line), day_of(row))
+            id = row["record_id"]
+            if id in standing:
+                self.earlier.setdefault(batch.stream, {}).setdefault(id, []).append(standing[id])
+            standing[id] = Place(index, line_digest(line), day_of(row))
 
     def _retract(self, target: Target, by_hand: bool) -> None:
-        self.withdrawn.add(target.digest)
-        if target.index < self.size:
-            stream = self.entries[target.index].stream
-            standing = self.records.get(stream, {})
-            named = target.record_ids or [id for id, place in standing.items() if place.index == target.index]
-            for id in named:
-                if id in standing and standing[id].index == target.index:
-                    if by_hand:
-                        self.barred.setdefault(stream, {})[id] = standing[id].line
-                    del standing[id]
+        if not target.record_ids:
+            self.withdrawn.add(target.digest)
+        if target.index >= self.size:
+            return
+        stream = self.entries[target.index].stream
+        standing, earlier = self.records.get(stream, {}), self.earlier.get(stream, {})
+        for id in target.record_ids or list(standing):
+            place, before = standing.get(id), earlier.pop(id, [])
+            if place is not None and place.index == target.index:
+                if by_hand:
+                    self.barred.setdefault(stream, {})[id] = place.line
+                del standing[id]
+                if before:
+                    standing[id] = before.pop()
+            before = [past for past in before if past.index != target.index]
+            if before:
+                earlier[id] = before
 
 
 def line_digest(line: bytes) -> str:

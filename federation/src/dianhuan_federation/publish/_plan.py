@@ -194,7 +194,11 @@ class Planner:
         known = desk.ledger.records.get(terms.target, {})
         barred = desk.ledger.barred.get(terms.target, {})
         new = [id for id in lines if id not in known and id not in hidden and barred.get(id) != lines[id]]
-        changed = [id for id in lines if id in standing and standing[id].line != lines[id] and id not in hidden]
+        changed = [
+            id
+            for id in lines
+            if id in standing and id not in hidden and lines[id] not in (standing[id].line, barred.get(id))
+        ]
         gone = [id for id, p in standing.items() if id not in lines and start.isoformat() <= p.day < end.isoformat()]
 
         def compiled(ids: Sequence[str]) -> Compiled:
@@ -204,7 +208,7 @@ class Planner:
         for ids in by_days(new, day_of):
             with _counted(refused):
                 self._row_batch(desk, ResultBatch, compiled(ids), recipients)
-        for targets, ids in named(desk.ledger, {id: standing[id] for id in changed}):
+        for targets, ids in named(desk.ledger, [(id, standing[id]) for id in changed]):
             with _counted(refused):
                 self._row_batch(desk, Correction, compiled(ids), recipients, targets)
         if len(gone) > max(LEAST_GONE, len(standing) // GONE_SHARE):
@@ -213,7 +217,7 @@ class Planner:
                 "themselves; if it is meant, `dianhuan federation retract`"
             )
         else:
-            for targets, _ in named(desk.ledger, {id: standing[id] for id in gone}):
+            for targets, _ in named(desk.ledger, desk.ledger.shown(terms.target, gone)):
                 desk.state(
                     Retraction, terms.target, {"targets": targets, "reason": WITHDRAWN, "legal_basis": LEGAL_BASIS}
                 )
@@ -286,11 +290,11 @@ def by_days(ids: Iterable[str], day_of: Mapping[str, date]) -> Iterator[list[str
         yield batch
 
 
-def named(ledger: Ledger, places: Mapping[str, Place]) -> Iterator[tuple[list[Target], list[str]]]:
+def named(ledger: Ledger, places: Iterable[tuple[str, Place]]) -> Iterator[tuple[list[Target], list[str]]]:
     """Targets and record ids, in portions that fit one statement."""
     portion: dict[int, list[str]] = {}
     count = 0
-    for id, place in sorted(places.items(), key=lambda item: (item[1].index, item[0])):
+    for id, place in sorted(places, key=lambda item: (item[1].index, item[0])):
         if count == MAX_NAMED or (place.index not in portion and len(portion) == MAX_TARGETS):
             yield _portion(ledger, portion)
             portion, count = {}, 0

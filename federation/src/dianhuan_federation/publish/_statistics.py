@@ -136,9 +136,9 @@ def _correct(desk: Desk, compiled: Compiled) -> list[str]:
     lines = {parse(line)[KEY] for line in lines_of(compiled.rows.payload)}
     span = f":{compiled.start:%Y%m%d}:{(compiled.end - compiled.start).days}:"
     gone: dict[int, list[str]] = {}
-    for id, place in standing.items():
-        if span in id and id not in lines and place.index not in desk.ledger.redacted:
-            gone.setdefault(place.index, []).append(id)
+    stale = [id for id, p in standing.items() if span in id and id not in lines and p.index not in desk.ledger.redacted]
+    for id, place in desk.ledger.shown(compiled.terms.target, stale):
+        gone.setdefault(place.index, []).append(id)
     for index, ids in sorted(gone.items()):
         for first in range(0, len(ids), MAX_NAMED):
             fields = {

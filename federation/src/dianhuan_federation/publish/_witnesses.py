@@ -113,7 +113,11 @@ def gather(
 
 
 def _take(log: TileLog, checkpoint: bytes, lines: Sequence[NoteSignature], policy: Policy | None) -> None:
-    """Add the lines that are cosignatures of known witnesses; a line that is not could spoil the whole note."""
+    """Add the lines that are cosignatures of known witnesses; a line that is not could spoil the whole note.
+
+    The first cosignature of a witness stays: it shows earliest that the entries stood there, which is what a key that
+    is revoked later is judged by, and it is the one that subscribers have.
+    """
     if policy is None or not lines:
         return
     _, note = parse_checkpoint(checkpoint)
@@ -123,7 +127,8 @@ def _take(log: TileLog, checkpoint: bytes, lines: Sequence[NoteSignature], polic
             if key.name == line.name and key.key_id == line.key_id:
                 if cosigned_at(Note(note.text, (line,)), key) is None:
                     raise InputError(f"no cosignature of {key.name}")
-                good.append(line)
+                if not key.of(note):
+                    good.append(line)
     if good:
         log.add_signatures(note.text, good)
 

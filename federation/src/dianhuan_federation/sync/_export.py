@@ -10,6 +10,7 @@ from dianhuan_federation.core import (
     Grant,
     ModelDefinition,
     ResultBatch,
+    Retraction,
     SharePolicy,
     Signer,
     bundles_of,
@@ -43,7 +44,8 @@ def export(
         own: the hub's own log.
         trust: files of the trust repository.
         since: origin → entries that the receiver has.
-        receiver: hub id; payloads under a grant go only to the one it names. Leaves, which are digests, go to anyone.
+        receiver: hub id; payloads under a grant in force go only to the one it names, and none under what was
+            withdrawn. Leaves, which are digests, go to anyone.
         origins: these logs only; all where empty.
         exporter: hub id of this hub.
         signer: its transport key.
@@ -60,7 +62,7 @@ def export(
     contents: dict[str, bytes] = {f"trust/{name}": data for name, data in trust.items()}
     for origin, files, blobs in logs:
         if not origins or origin in origins:
-            contents.update(_log(origin, files, blobs, since.get(origin, 0), receiver))
+            contents.update(_log(origin, files, blobs, since.get(origin, 0), receiver, now))
     return export_bundle(path, contents.items(), exporter=exporter, signer=signer, created_at=now)
 
 
@@ -76,7 +78,7 @@ def sizes_in(bundle: Path) -> dict[str, int]:
 
 
 def _log(
-    origin: str, files: Mapping[str, bytes], blobs: Mapping[str, bytes], start: int, receiver: str
+    origin: str, files: Mapping[str, bytes], blobs: Mapping[str, bytes], start: int, receiver: str, now: int
 ) -> Iterator[tuple[str, bytes]]:
     size = parse_checkpoint(files["checkpoint"])[0].size
     if size <= start:
@@ -84,19 +86,22 @@ def _log(
     yield from log_files(origin, files, start)
     policies: dict[str, SharePolicy] = {}
     granted: set[str] = set()
-    for index, entry in _entries(files, size):
-        read = read_entry(entry)
-        if read is None:
-            continue
+    known = [(index, read) for index, entry in _entries(files, size) if (read := read_entry(entry)) is not None]
+    withdrawn = {t.digest for _, (_, e) in known if isinstance(e.predicate, Retraction) for t in e.predicate.targets}
+    for index, read in known:
         digest, said = read[0], read[1].predicate
+        if digest in withdrawn and isinstance(said, (SharePolicy, Grant)):
+            continue
         if isinstance(said, SharePolicy):
             policies[digest] = said
         elif isinstance(said, Grant) and receiver and said.assignee == receiver:
-            granted.add(said.policy.digest)
+            if said.valid_from.timestamp() <= now < said.valid_until.timestamp():
+                granted.add(said.policy.digest)
         elif index >= start and isinstance(said, (ResultBatch, ModelDefinition)):
             policy = policies.get(said.policy.digest) if isinstance(said, ResultBatch) else None
-            open_to_all = isinstance(said, ModelDefinition) or (policy is not None and policy.klass == "unconditional")
-            if open_to_all or (isinstance(said, ResultBatch) and said.policy.digest in granted):
+            klass = "unconditional" if isinstance(said, ModelDefinition) else policy.klass if policy else "withheld"
+            under_grant = isinstance(said, ResultBatch) and said.policy.digest in granted
+            if klass == "unconditional" or (klass == "conditional" and under_grant):
                 for name, _ in wanted_blobs(read[1]):
                     if name in blobs:
                         yield f"blobs/sha256/{name}", blobs[name]

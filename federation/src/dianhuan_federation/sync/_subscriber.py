@@ -341,14 +341,16 @@ class Subscriber:
     async def _refresh(self, store: TrustStore, places: Iterable[Places]) -> tuple[bool, list[str]]:
         """Look at some sources for newer trust metadata."""
         notes: list[str] = []
+        renewed = False
         async with self.client() as client:
             for place in (p for several in places for p in several[:1]):
                 try:
-                    if await store.refresh(self._source(client, place)):
-                        return True, notes
+                    renewed = await store.refresh(self._source(client, place)) or renewed
+                    if renewed and not store.lacking():
+                        break
                 except (Refused, TransientError) as error:
                     notes.append(f"trust metadata of {place}: {error}")
-        return False, notes
+        return renewed, notes
 
     def _bundle(self, path: Path, *, skip_known: bool = False) -> SyncReport:
         store, storage = self.trust_store(), self.context.storage

@@ -62,13 +62,15 @@ class TrustStore:
     def adopt(self, files: Mapping[str, bytes]) -> Trust:
         """Take metadata that came from somewhere, if it holds together with the copy and is not older.
 
+        Only files that were verified are kept: another one would lie in the way of the true one of its name.
+
         Raises:
             Refused: it does not; the copy stays as it is.
         """
         trust = load_trust(
             self._bootstrap, Layered(files, self.files), self._now, seen=self.seen, suites=known_suites()
         )
-        names = sorted((path for path in files if PATHS.fullmatch(f"trust/{path}")), key=_order)
+        names = sorted((path for path in files if path in trust.files), key=_order)
         for path in names:
             data = files[path]
             target = self._folder / path
@@ -78,15 +80,17 @@ class TrustStore:
         return trust
 
     async def refresh(self, source: Source) -> bool:
-        """Look at a source for newer metadata; true if there was some.
+        """Look at a source for newer metadata, or for what is lacking here; true if there was some.
 
         Raises:
             TransientError: no usable answer.
             Refused: what is there does not hold.
         """
         stamp = await source.get("trust/timestamp.json", MAX_METADATA)
-        if stamp is None or self.files.get("timestamp.json") == stamp:
+        lacking = self.lacking()
+        if stamp is None or (self.files.get("timestamp.json") == stamp and not lacking):
             return False
+        newer = self.files.get("timestamp.json") != stamp
         found = {"timestamp.json": stamp}
         root = max((int(m[1]) for path in self.files if (m := _ROOT.fullmatch(path))), default=1)
         while (data := await source.get(f"trust/{root + 1}.root.json", MAX_METADATA)) is not None:
@@ -101,7 +105,15 @@ class TrustStore:
                 for hub in _hub_files(found.get(role, b"")):
                     await self._fetch(source, hub, found)
         self.adopt(found)
-        return True
+        return newer or self.lacking() != lacking
+
+    def lacking(self) -> set[str]:
+        """Files that the copy names and does not hold: a source may have left them out, or sent something else."""
+        files = self.files
+        named = set(_versions(files.get("timestamp.json", b""), "snapshot.json"))
+        named |= {role for path in named for role in _versions(files.get(path, b""), "")}
+        named |= {hub for role in named for hub in _hub_files(files.get(role, b""))}
+        return {path for path in named if path not in files}
 
     async def _fetch(self, source: Source, path: str, found: dict[str, bytes]) -> None:
         known = self.files.get(path)
@@ -114,8 +126,10 @@ class TrustStore:
                 found[path] = data
 
     def _remember(self, trust: Trust) -> None:
-        if dict(trust.versions) != self.seen:
-            self._storage.commit([], {SEEN: msgspec.json.encode(dict(trust.versions))})
+        # A role that is refused today keeps the version that was seen of it.
+        seen = {**self.seen, **trust.versions}
+        if seen != self.seen:
+            self._storage.commit([], {SEEN: msgspec.json.encode(seen)})
 
 
 _ROOT = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
