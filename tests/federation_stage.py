@@ -34,8 +34,8 @@ from dianhuan_federation.core import (
     COSIGNATURE,
     PAYLOAD_TYPE,
     Grant,
-    PolicyRef,
     Policy,
+    PolicyRef,
     Trust,
     build_statement,
     load_trust,
@@ -238,7 +238,9 @@ class Stage:
             valid_from=now - timedelta(days=60),
             valid_until=now + timedelta(days=200),
         )
-        return seal(PAYLOAD_TYPE, build_statement(grant), [self.world.signer(f"publisher-{h}") for h in (city.hub, AGENCY)])
+        return seal(
+            PAYLOAD_TYPE, build_statement(grant), [self.world.signer(f"publisher-{h}") for h in (city.hub, AGENCY)]
+        )
 
     def begin(self, city: Party) -> None:
         """Begin a city's log, log its policies and grants."""
@@ -350,23 +352,34 @@ def fill(hub: Hub, division: str, start: date, secret: Callable[[str, str, int],
         register(
             "permit",
             [
-                {"permit_no": f"L-{division}-{i}", "entity_id": _id(division, i), "permit_class": "key",
-                 "valid_from": date(2020, 1, 1)}
+                {
+                    "permit_no": f"L-{division}-{i}",
+                    "entity_id": _id(division, i),
+                    "permit_class": "key",
+                    "valid_from": date(2020, 1, 1),
+                }
                 for i in many
             ],
         ),  # fmt: skip
         register(
             "filed_report",
             [
-                {"report_id": f"R-{division}-{i}", "entity_id": _id(division, i), "kind": "stop", "starts_at": noon,
-                 "filed_at": noon}
+                {
+                    "report_id": f"R-{division}-{i}",
+                    "entity_id": _id(division, i),
+                    "kind": "stop",
+                    "starts_at": noon,
+                    "filed_at": noon,
+                }
                 for i in many
             ],
         ),  # fmt: skip
         register(
             "outage",
-            [{"outage_id": f"O-{division}-{i}", "account_no": accounts[i], "kind": "planned", "starts_at": noon}
-             for i in many],
+            [
+                {"outage_id": f"O-{division}-{i}", "account_no": accounts[i], "kind": "planned", "starts_at": noon}
+                for i in many
+            ],
         ),  # fmt: skip
     ]
     hub.store.commit(Unit(info, registers=registers))

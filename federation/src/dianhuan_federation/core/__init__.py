@@ -74,6 +74,7 @@ from dianhuan_federation.core._standard import (
 from dianhuan_federation.core._state import LogState, PolicyBook
 from dianhuan_federation.core._statements import (
     KINDS,
+    PASSPORT,
     PAYLOAD_TYPE,
     Correction,
     Disclosure,
@@ -140,6 +141,7 @@ __all__ = [
     "ORIGIN",
     "OUTCOME_ROWS",
     "PARQUET",
+    "PASSPORT",
     "PATHS",
     "PAYLOAD_TYPE",
     "PLAIN",
