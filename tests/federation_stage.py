@@ -339,49 +339,17 @@ def fill(hub: Hub, division: str, start: date, secret: Callable[[str, str, int],
     accounts = [secret("account_link", "account_no", i) or f"N-{division}-{i}" for i in many]
     points = [secret("load_curve", "metering_point_id", i) or f"P-{division}-{i}" for i in many]
     noon = datetime(start.year, start.month, start.day, 4, tzinfo=UTC)
-    registers = [
-        register("entity", [_entity(division, i) for i in many]),
-        register(
-            "metering_point",
-            [{"metering_point_id": points[i], "account_no": accounts[i]} for i in many],
-        ),
-        register(
-            "account_link",
-            [{"account_no": accounts[i], "entity_id": _id(division, i), "valid_from": date(2020, 1, 1)} for i in many],
-        ),
-        register(
-            "permit",
-            [
-                {
-                    "permit_no": f"L-{division}-{i}",
-                    "entity_id": _id(division, i),
-                    "permit_class": "key",
-                    "valid_from": date(2020, 1, 1),
-                }
-                for i in many
-            ],
-        ),  # fmt: skip
-        register(
-            "filed_report",
-            [
-                {
-                    "report_id": f"R-{division}-{i}",
-                    "entity_id": _id(division, i),
-                    "kind": "stop",
-                    "starts_at": noon,
-                    "filed_at": noon,
-                }
-                for i in many
-            ],
-        ),  # fmt: skip
-        register(
-            "outage",
-            [
-                {"outage_id": f"O-{division}-{i}", "account_no": accounts[i], "kind": "planned", "starts_at": noon}
-                for i in many
-            ],
-        ),  # fmt: skip
-    ]
+    registers = [register("entity", [_entity(division, i) for i in many])]
+    for table, of in {
+        "metering_point": lambda i: {"metering_point_id": points[i], "account_no": accounts[i]},
+        "account_link": lambda i: {"account_no": accounts[i], "entity_id": _id(division, i), "valid_from": start},
+        "permit": lambda i: {"permit_class": "key", "valid_from": start},
+        "filed_report": lambda i: {"kind": "stop", "starts_at": noon, "filed_at": noon},
+        "outage": lambda i: {"account_no": accounts[i], "kind": "planned", "starts_at": noon},
+    }.items():
+        key = TABLES[table].key[0]
+        named = [{key: f"{table}-{division}-{i}", "entity_id": _id(division, i), **of(i)} for i in many]
+        registers.append(register(table, named))
     hub.store.commit(Unit(info, registers=registers))
     ordinals = hub.store.topology().point_ordinals(pa.array(points))
     order = np.argsort(ordinals)
@@ -389,8 +357,9 @@ def fill(hub: Hub, division: str, start: date, secret: Callable[[str, str, int],
         kw = np.array([[secret("load_curve", "kw", i) or 100.0 + i] * 96 for i in many], np.float32)
         kw[:, 5] = np.nan
         days = np.full(len(points), day_number(day), np.int32)
-        counts, kwh = np.full(len(points), 96, np.uint8), np.full(len(points), np.nan)
-        hub.store.commit(Unit(info, curves=CurveRows(ordinals[order], days, kw[order], counts, kwh, order)))
+        counts = np.full(len(points), 96, np.uint8)
+        kwh = np.array([secret("load_curve", "kwh", i) or np.nan for i in many])
+        hub.store.commit(Unit(info, curves=CurveRows(ordinals[order], days, kw[order], counts, kwh[order], order)))
     pairs = [(day, i % ENTERPRISES) for n, day in enumerate(span) for i in range(n, n + 8)]
     found = {
         "finding": rows("finding", [_finding(division, day, i) for day, i in pairs]),

@@ -87,7 +87,7 @@ class FederatedRecord:
         ]
 
 
-@strawberry.type(description="A warning that a hub shared. The enterprise is a pseudonym of its city.")
+@strawberry.type(description="A warning that a hub shared. The enterprise is named by its GB 32100 code.")
 class FederatedWarning(FederatedRecord):
     enterprise: str | None
     division: str | None
