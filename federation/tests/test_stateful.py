@@ -226,7 +226,7 @@ class Federation(RuleBasedStateMachine):
         self.head(mine)
 
     @precondition(lambda self: not any(self.waiting.values()))
-    @rule(hub=st.sampled_from(CITIES), sharp=st.just(False))
+    @rule(hub=st.sampled_from(CITIES), sharp=st.booleans())
     def rotate(self, hub: str, sharp: bool) -> None:
         """A new publisher key, vouched for by the province; the old one goes on, or counts for the past only."""
         self.version += 1
@@ -312,7 +312,8 @@ class Federation(RuleBasedStateMachine):
     def settle(self) -> None:
         """Deliver everything, then compare."""
         for hub in CITIES:
-            self.head(hub)
+            if self.waiting[hub]:
+                self.head(hub)
         for province in self.provinces:
             self.deliver(province)
         late = Province(self, "430000-late")
@@ -408,7 +409,7 @@ def run(machine: type[Federation], examples: int, steps: int, **more: Any) -> No
 
 
 def test_replicas_of_any_history_are_equal(machine: type[Federation]) -> None:
-    run(machine, 10, 14, derandomize=True)
+    run(machine, 12, 14, derandomize=True)
 
 
 @pytest.mark.slow

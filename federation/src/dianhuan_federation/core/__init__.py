@@ -123,7 +123,7 @@ from dianhuan_federation.core._tiles import (
 )
 from dianhuan_federation.core._trust import Freshness, Trust, load_trust, trusted_hub
 from dianhuan_federation.core._verdicts import ACCEPTED, Code, Refused, State, Step, Verdict
-from dianhuan_federation.core._verifier import Report, Submission, Verifier
+from dianhuan_federation.core._verifier import MAX_EARLIER, Report, Submission, Verifier
 
 __all__ = [
     "ACCEPTED",
@@ -134,6 +134,7 @@ __all__ = [
     "GZIP",
     "HUB_PATH",
     "KINDS",
+    "MAX_EARLIER",
     "MAX_INTEGER",
     "MEDIA_TYPES",
     "NAMED",
