@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -65,3 +67,16 @@ def new_hub(tmp_path: Path) -> Callable[..., CommandHub]:
         return hub
 
     return make
+
+
+@pytest.fixture(scope="session")
+def federation() -> ModuleType:
+    """Builders of real hubs that have joined one small federation."""
+    name = "federation_stage"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]

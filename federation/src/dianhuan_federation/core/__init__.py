@@ -74,6 +74,7 @@ from dianhuan_federation.core._standard import (
 from dianhuan_federation.core._state import LogState, PolicyBook
 from dianhuan_federation.core._statements import (
     KINDS,
+    PASSPORT,
     PAYLOAD_TYPE,
     Correction,
     Disclosure,
@@ -123,7 +124,7 @@ from dianhuan_federation.core._tiles import (
 )
 from dianhuan_federation.core._trust import Freshness, Trust, load_trust, trusted_hub
 from dianhuan_federation.core._verdicts import ACCEPTED, Code, Refused, State, Step, Verdict
-from dianhuan_federation.core._verifier import Report, Submission, Verifier
+from dianhuan_federation.core._verifier import MAX_EARLIER, Report, Submission, Verifier
 
 __all__ = [
     "ACCEPTED",
@@ -134,6 +135,7 @@ __all__ = [
     "GZIP",
     "HUB_PATH",
     "KINDS",
+    "MAX_EARLIER",
     "MAX_INTEGER",
     "MEDIA_TYPES",
     "NAMED",
@@ -141,6 +143,7 @@ __all__ = [
     "ORIGIN",
     "OUTCOME_ROWS",
     "PARQUET",
+    "PASSPORT",
     "PATHS",
     "PAYLOAD_TYPE",
     "PLAIN",

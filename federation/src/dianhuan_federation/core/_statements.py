@@ -13,6 +13,7 @@ from dianhuan_sdk import InputError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PASSPORT = "application/vnd.dianhuan.passport+json"
 PREDICATE_PREFIX = "urn:dianhuan:federation:"
 MAX_STATEMENT = 8192
 
@@ -197,6 +198,11 @@ class ModelDefinition(_Predicate, frozen=True, forbid_unknown_fields=True, kw_on
     model: Ref
     files: Annotated[list[Encoding], msgspec.Meta(min_length=1, max_length=32)]
     license: Name
+
+    @property
+    def passports(self) -> list[Encoding]:
+        """Those of its files that are its passport."""
+        return [file for file in self.files if file.media_type == PASSPORT]
 
 
 class Heartbeat(_Predicate, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -211,11 +211,11 @@ class Shelf:
         elif isinstance(predicate, Redaction):
             book.redacted |= {target.digest for target in predicate.targets}
         elif isinstance(predicate, (ResultBatch, ModelDefinition)):
-            batch = isinstance(predicate, ResultBatch)
             policy = predicate.policy.digest if isinstance(predicate, ResultBatch) else ""
             encodings = predicate.encodings if isinstance(predicate, ResultBatch) else predicate.files
             for encoding in encodings:
                 blob = encoding.digest.get("sha256", "")
                 self._named.setdefault(blob, []).append(Named(origin, index, digest, policy, encoding.size))
-                if batch:
+                # Of a model's files only the passport travels with the log; the others are asked for by digest.
+                if isinstance(predicate, ResultBatch) or encoding in predicate.passports:
                     book.payloads.setdefault(index, []).append(blob)

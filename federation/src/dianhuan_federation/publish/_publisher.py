@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import (
+    PASSPORT,
     Dispute,
     Encoding,
     Grant,
@@ -199,7 +200,7 @@ class Publisher:
                 self.settings.gate.check_text(words)
             digest = sha256(passport).hexdigest()
             file = Encoding(
-                media_type="application/json",
+                media_type=PASSPORT,
                 digest=digests(passport),
                 size=len(passport),
                 uncompressed_size=len(passport),

@@ -122,9 +122,9 @@ def other_record(result: EntryResult, origin: str, hub: Hub, blobs: Mapping[str,
 
 
 def _passport(said: ModelDefinition, blobs: Mapping[str, bytes]) -> str | None:
-    for file in said.files:
+    for file in said.passports:
         name = file.digest.get("sha256", "")
-        if "passport" not in file.media_type or not file.media_type.endswith("json") or file.size > MAX_PASSPORT:
+        if file.size > MAX_PASSPORT:
             continue
         blob = blobs.get(name, b"")
         if len(blob) == file.size and digests(blob)["sha256"] == name:

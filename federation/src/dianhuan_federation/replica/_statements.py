@@ -98,7 +98,7 @@ def wanted_blobs(result: EntryResult) -> list[tuple[str, int]]:
         known = [e for e in said.encodings if e.media_type in READ_HERE]
         known.sort(key=lambda e: READ_HERE.index(e.media_type))
     elif isinstance(said, ModelDefinition):
-        known = [e for e in said.files if "passport" in e.media_type and e.media_type.endswith("json")]
+        known = said.passports
     else:
         return []
     return [(e.digest["sha256"], e.size) for e in known if "sha256" in e.digest]

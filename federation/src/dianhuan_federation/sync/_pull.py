@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import msgspec
 
 from dianhuan_federation.bundle import log_hash
 from dianhuan_federation.core import (
+    MAX_EARLIER,
     Caps,
     ContainerCaps,
     Refused,
@@ -38,8 +40,13 @@ MAX_PACKS = 64
 PACK_LOGS = 64
 """Logs asked for in one pack; while one is merged the next ones are on their way."""
 
+PROBES = 256
+"""Sizes below the newest head at which an earlier one is asked for, where a place cannot say which it has."""
+
 MAX_PULL = 512 * 1024 * 1024
 """Most bytes taken of one source in one round; what is left comes in the next."""
+
+_SIZE = re.compile("[1-9][0-9]{0,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,18 @@ async def pull_plain(source: Source, want: Want) -> Submission:
         part = await source.get(log + tile.path, 32 * tile.width)
         if part is not None:
             tiles[tile.path] = part
-    return Submission(want.origin, note, (), tiles, blobs)
+    return Submission(want.origin, note, await _earlier(source, log, want.start, head.size), tiles, blobs)
+
+
+async def _earlier(source: Source, log: str, start: int, size: int) -> list[bytes]:
+    """The heads between what is verified and the newest: they show when entries were seen, and by which keys then."""
+    names = source.names(f"{log}checkpoints")
+    if names is None:
+        sizes = list(range(max(start + 1, size - PROBES), size))
+    else:
+        sizes = sorted(int(name) for name in names if _SIZE.fullmatch(name) and start < int(name) < size)[-MAX_EARLIER:]
+    notes = [await source.get(f"{log}checkpoints/{number}", MAX_NOTE) for number in sizes]
+    return [note for note in notes if note is not None]
 
 
 async def _find(source: Source, origin: str) -> tuple[str, str, bytes]:
@@ -164,6 +182,9 @@ class _Metered:
         data = await self._source.get(path, min(most, self._room))
         self._room -= len(data or b"")
         return data
+
+    def names(self, folder: str) -> list[str] | None:
+        return self._source.names(folder)
 
 
 async def _entries(source: Source, prefix: str, bundle: Tile) -> bytes:

@@ -42,6 +42,10 @@ class Source(Protocol):
         """
         ...
 
+    def names(self, folder: str) -> list[str] | None:
+        """Names of the files in a folder; None where a place cannot list them."""
+        ...
+
 
 class HttpSource:
     """A served tree: a hub, a mirror, or any static file server.
@@ -76,6 +80,10 @@ class HttpSource:
             if answer is None:
                 return None
             return b"".join([piece async for piece in answer])
+
+    def names(self, folder: str) -> list[str] | None:
+        """See `Source`."""
+        return None
 
     async def post(self, path: str, body: bytes) -> int:
         """Send a small body, signed; the status of the answer.
@@ -180,3 +188,10 @@ class FolderSource:
             raise TransientError(f"{self.name} cannot be read: {error.strerror}", hint="was it removed?") from None
         finally:
             os.close(file)
+
+    def names(self, folder: str) -> list[str] | None:
+        """See `Source`."""
+        try:
+            return os.listdir(self.folder / folder)
+        except OSError:
+            return []
