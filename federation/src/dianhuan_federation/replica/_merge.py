@@ -43,7 +43,7 @@ from dianhuan_federation.replica._statements import (
     text_list,
     wanted_blobs,
 )
-from dianhuan_federation.replica._states import Stored, fingerprint, load_state, store_state
+from dianhuan_federation.replica._states import Stored, fingerprint, judged_under, load_state, store_state
 from dianhuan_federation.replica._tables import FEDERATED_LOG, FEDERATED_STATEMENT
 from dianhuan_sdk import ConfigError, InputError, StoragePort
 
@@ -127,6 +127,7 @@ class Merge:
         self._folder = folder
         self._verifier = verifier
         self._known = {row["origin"]: row for row in storage.read(FEDERATED_LOG.name).read_all().to_pylist()}
+        self._lacking: dict[str, list[dict[str, Any]]] | None = None
 
     def take(self, deliveries: Iterable[Delivery]) -> Iterator[Merged]:
         """Merge deliveries as they come; each is answered once it is committed."""
@@ -185,8 +186,8 @@ class Merge:
                 hub = hub_of(self._verifier, origin)
             except InputError:
                 continue
-            stored = load_state(self._storage, origin)
-            if stored is not None and stored.judged_under != fingerprint(hub):
+            under = judged_under(self._storage, origin)
+            if under is not None and under != fingerprint(hub):
                 found.append(origin)
         return found
 
@@ -298,9 +299,7 @@ class Merge:
         self, origin: str, state: LogState, blobs: Mapping[str, bytes], group: Group, log: ReplicaLog
     ) -> Counter[str]:
         """Judge stored batches of a log again that waited for a payload which is at hand now."""
-        equals = {"origin": origin, "state": "PENDING", "code": str(Code.MISSING)}
-        rows = self._storage.read(FEDERATED_STATEMENT.name, equals=equals).read_all().to_pylist()
-        waiting = {row["index"]: row for row in rows}
+        waiting = {row["index"]: row for row in self._without_payload(origin)}
         results = []
         for index, row in waiting.items():
             pending = pending_result(row, log.entry(index, state.size))
@@ -313,6 +312,15 @@ class Merge:
         return self._add(
             group, found, origin, state, lambda i: (waiting[i]["checkpoint_size"], waiting[i]["witnesses"])
         )
+
+    def _without_payload(self, origin: str) -> Sequence[dict[str, Any]]:
+        """Stored statements of a log that wait for a payload; read once for all logs of a group, few as they are."""
+        if self._lacking is None:
+            equals = {"state": "PENDING", "code": str(Code.MISSING)}
+            self._lacking = {}
+            for row in self._storage.read(FEDERATED_STATEMENT.name, equals=equals).read_all().to_pylist():
+                self._lacking.setdefault(row["origin"], []).append(row)
+        return self._lacking.get(origin, ())
 
     def _unchanged(
         self,
@@ -376,6 +384,7 @@ class Merge:
             item.log.drop_blobs(drop.get(item.merged.origin, ()))
         os.sync()  # one flush for the files of all these logs, before the commit that counts them
         self._storage.commit(batches, group.state)
+        self._lacking = None
         for item in open_logs:
             if item.size > item.before:
                 item.log.tidy(item.before, item.size)
