@@ -1,4 +1,4 @@
-"""The federation of a whole country on one machine: 340 city hubs, 31 provinces, real HTTP on loopback, one real reader.
+"""The federation of a country on one machine: 340 city hubs, 31 provinces, real HTTP on loopback, a real reader.
 
 What is real: bytes of logs, statements, signatures, cosignatures, trust metadata; the node's app behind uvicorn; the
 reader, which is a hub opened by `open_hub` with the federation's own service, storage port and subscriber.

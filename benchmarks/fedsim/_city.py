@@ -1,4 +1,4 @@
-"""One city's log: rows drawn from a seed, statements, envelopes, heads with cosignatures, files as a mirror keeps them."""
+"""One city's log: rows drawn from a seed, statements, envelopes, cosigned heads, files as a mirror keeps them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 
 from dianhuan_federation.bundle import log_hash
 from dianhuan_federation.core import Ed25519Signer, parse_checkpoint
-from dianhuan_federation.core import WARNING_ROWS as SCHEMA
 from dianhuan_federation.core._rows import row_root
 
 DAY = 86_400
@@ -115,7 +114,7 @@ class City:
         self.log.publish(at, *(() if witnesses is None else (witnesses,)))
 
     def write(self, folder: Path) -> None:
-        """Write what is new as a mirror keeps it: `mirror/logs/<hash>/…` and `blob/sha256/…`; kept payloads are freed."""
+        """Write what is new as a mirror keeps it: `mirror/logs/<hash>/…`, `blob/sha256/…`; frees the payloads."""
         place = folder / "mirror" / "logs" / log_hash(self.origin)
         files = self.log.tiles()
         for old in (place / "tile").glob("**/*.p"):

@@ -90,7 +90,6 @@ class Nodes:
         self._running.clear()
 
 
-
 def _free_ports(count: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in held]
