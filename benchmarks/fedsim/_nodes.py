@@ -57,10 +57,11 @@ class Nodes:
         flag = self.folder / "nodes" / province / "down"
         flag.touch() if down else flag.unlink(missing_ok=True)
 
-    def requests(self) -> int:
-        """Requests that were answered so far, by all nodes."""
+    def answered(self) -> tuple[int, int]:
+        """Requests that all nodes answered so far, and the bytes of their bodies."""
         files = [self.folder / "nodes" / p / "requests" for p in self.provinces]
-        return sum(int(file.read_text() or 0) for file in files if file.exists())
+        counts = [file.read_text().split() for file in files if file.exists()]
+        return sum(int(c[0]) for c in counts), sum(int(c[1]) for c in counts)
 
     def start(self) -> None:
         """Start the processes; every city must have been written once."""

@@ -25,18 +25,25 @@ from dianhuan_federation.nodes import Cosigner, NodeConfig, create_node, node_ap
 
 
 class Cut:
-    """The app, unless the province is cut off; counts requests in `requests`."""
+    """The app, unless the province is cut off; counts requests and bytes of their answers in `requests`."""
 
     def __init__(self, app: Any, folder: Path) -> None:
         self._app = app
         self._folder = folder
         self.requests = 0
+        self.bytes = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.requests += 1
-        (self._folder / "requests").write_text(str(self.requests))
         app = PlainTextResponse("cut off", 503) if (self._folder / "down").exists() else self._app
-        await app(scope, receive, send)
+
+        async def counted(message: Any) -> None:
+            self.bytes += len(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self.requests += 1
+                (self._folder / "requests").write_text(f"{self.requests} {self.bytes}")
+            await send(message)
+
+        await app(scope, receive, counted)
 
 
 async def main() -> None:
