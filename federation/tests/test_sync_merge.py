@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from dianhuan_federation.bundle import FolderFiles, log_hash
 from dianhuan_federation.core import load_trust, parse_policy, prove_record, verify_record
 from dianhuan_federation.log_store import fsck
+from dianhuan_federation.replica import Delivery
 
 World = ModuleType
 
@@ -194,3 +196,33 @@ def test_a_payload_that_comes_later_resumes_its_batch(world: World, home: Any) -
     home.take(log.submission())
     assert len(home.rows("federated_warning")) == 6
     assert [r["state"] for r in home.rows("federated_statement")] == ["ACCEPTED"] * 3
+
+
+def test_what_waits_for_payloads_is_looked_up_once_for_all_logs_of_a_commit(
+    world: World, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hubs = ("430200", "430300", "430400", "430500")
+    builder = world.TrustBuilder(hubs={h: world.hub_file(h) for h in hubs})
+    submissions = []
+    for hub in hubs:
+        log = world.Log(hub)
+        log.add_policy()
+        log.add_batch([world.warning_row(1, division=hub)])
+        log.publish()
+        submissions.append(log.submission())
+    asked: list[object] = []
+    read = home.store.read
+
+    def counting(table: str, **conditions: Any) -> Any:
+        if table == "federated_statement" and "E-MISSING" in str(conditions):
+            asked.append(conditions)
+        return read(table, **conditions)
+
+    monkeypatch.setattr(home.store, "read", counting)
+    bare = [replace(s, blobs={}) for s in submissions]
+    merged = list(home.merge(builder).take(Delivery(s.origin, s, "folder") for s in (*bare, *submissions)))
+    assert [m.statements for m in merged[:4]] == [{"ACCEPTED": 1, "PENDING": 1}] * 4
+    assert [m.statements for m in merged[4:]] == [{"ACCEPTED": 1}] * 4
+    assert [row["state"] for row in home.rows("federated_statement")] == ["ACCEPTED"] * 8
+    assert len(home.rows("federated_warning")) == 4
+    assert len(asked) == 2

@@ -32,6 +32,26 @@ class _Record(msgspec.Struct, frozen=True):
     state: msgspec.Raw
 
 
+def judged_under(storage: StoragePort, origin: str) -> str | None:
+    """`Stored.judged_under` alone; None where nothing is stored.
+
+    Raises:
+        InputError: what is stored cannot be read.
+    """
+    record = _record(storage, origin)
+    return None if record is None else record.judged_under
+
+
+def _record(storage: StoragePort, origin: str) -> _Record | None:
+    data = storage.state(f"log/{log_hash(origin)}")
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=_Record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the stored state of {origin} cannot be read: {error}") from None
+
+
 def load_state(storage: StoragePort, origin: str) -> Stored | None:
     """What is stored of a log; None where nothing is.
 
@@ -39,13 +59,9 @@ def load_state(storage: StoragePort, origin: str) -> Stored | None:
         InputError: what is stored cannot be read; it must not pass for an empty state.
     """
     name = log_hash(origin)
-    data = storage.state(f"log/{name}")
-    if data is None:
+    record = _record(storage, origin)
+    if record is None:
         return None
-    try:
-        record = msgspec.json.decode(data, type=_Record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the stored state of {origin} cannot be read: {error}") from None
     state = LogState.decode(bytes(record.state))
     known: dict[int, str] = {}
     for first in range(0, state.size, CHUNK):

@@ -145,8 +145,11 @@ def put_audit(
 
 def put_state(con: duckdb.DuckDBPyConnection, plugin: str, state: Mapping[str, bytes]) -> None:
     """Store a plugin's own state."""
-    for key, value in state.items():
-        con.execute("INSERT OR REPLACE INTO plugin_state VALUES (?, ?, ?)", [plugin, key, value])
+    if not state:
+        return
+    con.register("new_state", pa.table({"key": list(state), "value": pa.array(state.values(), pa.binary())}))
+    con.execute("INSERT OR REPLACE INTO plugin_state SELECT ?, key, value FROM new_state", [plugin])
+    con.unregister("new_state")
 
 
 def read_state(con: duckdb.DuckDBPyConnection, plugin: str, key: str) -> bytes | None:

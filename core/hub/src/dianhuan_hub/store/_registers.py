@@ -50,16 +50,18 @@ def put_register(con: duckdb.DuckDBPyConnection, incoming: RegisterRows, load_id
     columns = ", ".join(quoted(f.name) for f in contract.fields)
     key = ", ".join(quoted(name) for name in contract.key)
     con.register("incoming_rows", rows.select([f.name for f in contract.fields]))
+    # The table can be a hundred times as large as what comes in: it is scanned once, for the keys that come in.
+    con.execute(f"CREATE TEMP TABLE old_rows AS SELECT * FROM {table} SEMI JOIN incoming_rows USING ({key})")
     if incoming.only_new:
-        changes = f"SELECT * FROM incoming_rows ANTI JOIN {table} USING ({key})"
+        changes = f"SELECT * FROM incoming_rows ANTI JOIN old_rows USING ({key})"
     else:
         values = ", ".join(f"{'i' if f.name in incoming.delivered else 'o'}.{quoted(f.name)}" for f in contract.fields)
-        merged = f"SELECT {values} FROM incoming_rows i LEFT JOIN {table} o USING ({key})"
-        changes = f"{merged} EXCEPT SELECT {columns} FROM {table}"
+        merged = f"SELECT {values} FROM incoming_rows i LEFT JOIN old_rows o USING ({key})"
+        changes = f"{merged} EXCEPT SELECT {columns} FROM old_rows"
     con.execute(f"CREATE TEMP TABLE changed_rows AS {changes}")
     con.unregister("incoming_rows")
     changed = _count(con, "SELECT count(*) FROM changed_rows")
-    con.execute(f"CREATE TEMP TABLE old_rows AS SELECT * FROM {table} SEMI JOIN changed_rows USING ({key})")
+    con.execute(f"DELETE FROM old_rows WHERE ({key}) NOT IN (SELECT ({key}) FROM changed_rows)")
     replaced = _count(con, "SELECT count(*) FROM old_rows")
     touched = _touched(con, contract.name)
     if replaced:
