@@ -53,9 +53,6 @@ SILENCE = 26 * 3600
 REPLAY = "replay"
 """In place of a transport: the log's own files."""
 
-WAITING = {"state": "PENDING", "code": str(Code.MISSING)}
-"""Statements that wait for their payload, or for what they refer to."""
-
 MAX_LOGS = 64
 MAX_ROWS = 100_000
 
@@ -131,8 +128,7 @@ class Merge:
         self._verifier = verifier
         self._known = {row["origin"]: row for row in storage.read(FEDERATED_LOG.name).read_all().to_pylist()}
         self._loaded: dict[str, Stored] = {}
-        waiting = storage.read(FEDERATED_STATEMENT.name, columns=["origin"], equals=WAITING)
-        self._waiting = set(waiting.read_all().column("origin").to_pylist())
+        self._lacking: dict[str, list[dict[str, Any]]] | None = None
 
     def take(self, deliveries: Iterable[Delivery]) -> Iterator[Merged]:
         """Merge deliveries as they come; each is answered once it is committed."""
@@ -297,8 +293,6 @@ class Merge:
             row = statement_row(entry, origin, hub, state.digests.get(entry.index), head_of(entry.index), kept)
             group.statements.append(row)
             counts[row["state"]] += 1
-            if row["code"] == Code.MISSING:
-                self._waiting.add(origin)
             hidden = entry.verdict.state is not State.ACCEPTED
             records = record_batch(entry, origin, hub, hidden)
             if records is not None:
@@ -313,11 +307,7 @@ class Merge:
         self, origin: str, state: LogState, blobs: Mapping[str, bytes], group: Group, log: ReplicaLog
     ) -> Counter[str]:
         """Judge stored batches of a log again that waited for a payload which is at hand now."""
-        if origin not in self._waiting:
-            return Counter()
-        equals = {"origin": origin, **WAITING}
-        rows = self._storage.read(FEDERATED_STATEMENT.name, equals=equals).read_all().to_pylist()
-        waiting = {row["index"]: row for row in rows}
+        waiting = {row["index"]: row for row in self._without_payload(origin)}
         results = []
         for index, row in waiting.items():
             pending = pending_result(row, log.entry(index, state.size))
@@ -330,6 +320,15 @@ class Merge:
         return self._add(
             group, found, origin, state, lambda i: (waiting[i]["checkpoint_size"], waiting[i]["witnesses"])
         )
+
+    def _without_payload(self, origin: str) -> Sequence[dict[str, Any]]:
+        """Stored statements of a log that wait for a payload; read once for all logs of a group, few as they are."""
+        if self._lacking is None:
+            equals = {"state": "PENDING", "code": str(Code.MISSING)}
+            self._lacking = {}
+            for row in self._storage.read(FEDERATED_STATEMENT.name, equals=equals).read_all().to_pylist():
+                self._lacking.setdefault(row["origin"], []).append(row)
+        return self._lacking.get(origin, ())
 
     def _unchanged(
         self,
@@ -393,6 +392,7 @@ class Merge:
             item.log.drop_blobs(drop.get(item.merged.origin, ()))
         os.sync()  # one flush for the files of all these logs, before the commit that counts them
         self._storage.commit(batches, group.state)
+        self._lacking = None
         for item in open_logs:
             if item.size > item.before:
                 item.log.tidy(item.before, item.size)

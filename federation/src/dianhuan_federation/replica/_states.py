@@ -32,16 +32,6 @@ class _Record(msgspec.Struct, frozen=True):
     state: msgspec.Raw
 
 
-def judged_under(storage: StoragePort, origin: str) -> str | None:
-    """`Stored.judged_under` alone; None where nothing is stored.
-
-    Raises:
-        InputError: what is stored cannot be read.
-    """
-    record = _record(storage, origin)
-    return None if record is None else record.judged_under
-
-
 def _record(storage: StoragePort, origin: str) -> _Record | None:
     data = storage.state(f"log/{log_hash(origin)}")
     if data is None:
