@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dianhuan_federation import service
+from dianhuan_federation.nodes._service import HubTrust
 
 
 async def test_pulls_end_with_the_publications_that_fail(
@@ -74,3 +75,12 @@ async def test_a_full_disk_today_is_no_reason_not_to_publish_tomorrow(monkeypatc
     with pytest.raises(RuntimeError):  # there is no third day
         await service._publish_daily(context, SimpleNamespace(publish_at="02:00"))
     assert ["No space left" in words for words in said] == [True, True]
+
+
+def test_a_node_knows_hubs_that_sign_with_further_suites(
+    world: ModuleType, sync_parts: ModuleType, tmp_path: Path
+) -> None:
+    both = world.hub_file(world.HUB, required_suites=["ed25519", "sm2-sm3"])
+    home = sync_parts.Home(world, tmp_path / "home", world.TrustBuilder(hubs={world.HUB: both}))
+    trust = HubTrust((home.folder / "root.json").read_bytes(), home.folder / "trust", home.subscriber().context)
+    assert world.HUB in trust().hubs

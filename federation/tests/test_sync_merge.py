@@ -226,3 +226,27 @@ def test_what_waits_for_payloads_is_looked_up_once_for_all_logs_of_a_commit(
     assert [row["state"] for row in home.rows("federated_statement")] == ["ACCEPTED"] * 8
     assert len(home.rows("federated_warning")) == 4
     assert len(asked) == 2
+
+
+def test_a_grant_counts_once_the_trust_data_know_its_assignees_key(
+    world: ModuleType, sync_parts: ModuleType, tmp_path: Path
+) -> None:
+    log = world.Log()
+    policy = log.add_policy(**{"class": "conditional"})
+    log.add_grant(policy)
+    log.add_batch([world.warning_row(1)])
+    log.publish()
+    home = sync_parts.Subscriber(world, tmp_path)
+    early, late = (
+        world.TrustBuilder(hubs={h: world.hub_file(h) for h in hubs})
+        for hubs in ([world.HUB], [world.HUB, world.READER])
+    )
+    home.take(log.submission(), trust=early)
+    assert [r["state"] for r in home.rows("federated_statement")] == ["ACCEPTED", "SOFT_FAIL", "SOFT_FAIL"]
+    assert home.merge(early).outdated() == []
+    merge = home.merge(late)
+    assert merge.outdated() == [log.origin]
+    list(merge.replay([log.origin]))
+    assert [r["state"] for r in home.rows("federated_statement")] == ["ACCEPTED"] * 3
+    assert [r["state"] for r in home.rows("federated_warning")] == ["current"]
+    assert home.merge(late).outdated() == []

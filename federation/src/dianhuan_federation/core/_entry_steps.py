@@ -172,13 +172,18 @@ def note_policy(book: PolicyBook, payload: bytes, predicate: Head, entry: Signed
         keys = {} if assignee is None else assignee.role("publisher")
         signed = entry.envelope.signed_by({k: key.key for k, key in keys.items() if key.counts_at(entry.time)})
         if not signed:
-            raise _against_policy(f"grant {predicate.id} is not signed by {predicate.assignee}")
+            raise _against_policy(unsigned_grant(predicate))
         if predicate.policy.digest not in book.policies:
             raise _against_policy(f"grant {predicate.id} names a policy that the log does not have")
         return book.with_grant(digest, predicate)
     if isinstance(predicate, Retraction):
         return book.with_retraction(predicate)
     return book
+
+
+def unsigned_grant(grant: Grant) -> str:
+    """The words about a grant without its assignee's signature, by which it is found when trust data knows the key."""
+    return f"grant {grant.id} is not signed by {grant.assignee}"
 
 
 def v8_policy(batch: ResultBatch, time: int, then: PolicyBook, now: PolicyBook, schemas: Schemas, reader: str) -> None:

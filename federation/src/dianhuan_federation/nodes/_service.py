@@ -18,6 +18,7 @@ from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.nodes._app import Cosigner, NodeConfig, create_node, node_app
 from dianhuan_federation.nodes._copies import LogCopy
 from dianhuan_federation.nodes._errors import NodeError
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import ConfigError, PluginContext, SecretRef
 
 REFRESH = 60.0
@@ -53,7 +54,9 @@ class HubTrust:
                 stamp = (state.st_ino, state.st_mtime_ns)
                 if self._held is None or self._held[1] != stamp or not 0 <= now - self._held[2] < REFRESH:
                     seen = self._held[0].versions if self._held else None
-                    trust = load_trust(self._root, FolderFiles(self._folder), int(now), seen=seen)
+                    trust = load_trust(
+                        self._root, FolderFiles(self._folder), int(now), seen=seen, suites=known_suites()
+                    )
                     self._held = (trust, stamp, now)
             except (Refused, OSError) as error:
                 raise NodeError(503, "trust", f"the trust data here does not hold: {error}") from None

@@ -20,6 +20,7 @@ import msgspec
 from dianhuan_federation.core import (
     Code,
     EntryResult,
+    Grant,
     LogState,
     Refused,
     Report,
@@ -27,7 +28,9 @@ from dianhuan_federation.core import (
     State,
     Submission,
     Verifier,
+    open_envelope,
 )
+from dianhuan_federation.core._entry_steps import unsigned_grant
 from dianhuan_federation.replica._files import ReplicaLog
 from dianhuan_federation.replica._group import Group
 from dianhuan_federation.replica._judge import Contents, contents, hub_of, judge
@@ -38,6 +41,7 @@ from dianhuan_federation.replica._statements import (
     covering,
     instant,
     pending_result,
+    read_entry,
     statement_row,
     targets_of,
     text_list,
@@ -53,6 +57,7 @@ SILENCE = 26 * 3600
 REPLAY = "replay"
 """In place of a transport: the log's own files."""
 
+GRANT = "urn:dianhuan:federation:grant:v1"
 MAX_LOGS = 64
 MAX_ROWS = 100_000
 
@@ -178,8 +183,13 @@ class Merge:
         self._storage.commit(group.batches("federation:release"))
 
     def outdated(self) -> list[str]:
-        """Logs whose hub's keys changed since they were judged, or that a merge marked for a replay."""
+        """Logs to be judged again.
+
+        Those whose hub's keys changed since, that a merge marked, or that hold a grant whose assignee's key was not in
+        the trust data when it arrived and is now.
+        """
         found = []
+        countersigned = self._countersigned()
         for origin, row in sorted(self._known.items()):
             if not row["size"]:
                 continue
@@ -191,8 +201,24 @@ class Merge:
             if stored is None:
                 continue
             self._loaded[origin] = stored
-            if stored.judged_under != fingerprint(hub):
+            if stored.judged_under != fingerprint(hub) or origin in countersigned:
                 found.append(origin)
+        return found
+
+    def _countersigned(self) -> set[str]:
+        """Logs with a grant that was refused for want of its assignee's signature, and carries it by today's keys."""
+        equals = {"kind": GRANT, "state": "SOFT_FAIL", "code": str(Code.POLICY)}
+        found = set()
+        for row in self._storage.read(FEDERATED_STATEMENT.name, equals=equals).read_all().to_pylist():
+            entry = ReplicaLog(self._folder, row["origin"]).entry(row["index"], self.size(row["origin"]))
+            read = read_entry(entry)
+            if read is None or not isinstance(grant := read[1].predicate, Grant) or row["witnessed_at"] is None:
+                continue
+            assignee, time = self._verifier.trust.hub(grant.assignee), int(row["witnessed_at"].timestamp())
+            keys = {} if assignee is None else assignee.role("publisher")
+            counting = {name: key.key for name, key in keys.items() if key.counts_at(time)}
+            if row["detail"] == unsigned_grant(grant) and open_envelope(entry).signed_by(counting):
+                found.add(row["origin"])
         return found
 
     def _stored(self, origin: str) -> Stored | None:

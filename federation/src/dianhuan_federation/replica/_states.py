@@ -88,7 +88,7 @@ def store_state(state: LogState, before: int, judged_under: str) -> Mapping[str,
 
 
 def fingerprint(hub: Hub) -> str:
-    """Digest of all in the trust root that verdicts on a hub's entries depend on."""
+    """Digest of what the trust root says of a hub; verdicts on its entries depend on that, and on assignees' keys."""
     return digests(
         canonical(
             {
