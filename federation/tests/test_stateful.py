@@ -412,7 +412,7 @@ def run(machine: type[Federation], examples: int, steps: int, **more: Any) -> No
 
 
 def test_replicas_of_any_history_are_equal(machine: type[Federation]) -> None:
-    run(machine, 12, 14, derandomize=True)
+    run(machine, 8, 12, derandomize=True)
 
 
 @pytest.mark.slow
