@@ -180,6 +180,7 @@ class Stage:
     ) -> None:
         self.folder = folder
         self.world = present_world()
+        self.version = 1
         self.start = self.today - timedelta(days=DAYS)
         self.parties = {hub: Party(self, hub, socket.create_server(("127.0.0.1", 0))) for hub in (*cities, AGENCY)}
         self.cities = [self.parties[hub] for hub in cities]
@@ -201,7 +202,7 @@ class Stage:
 
     @property
     def builder(self) -> Any:
-        return self.world.TrustBuilder(hubs=self.hubs)
+        return self.world.TrustBuilder(hubs=self.hubs, version=self.version)
 
     @property
     def trust(self) -> Trust:

@@ -165,6 +165,33 @@ def test_what_the_agency_bundles_brings_another_hub_to_the_same_rows(stage: Any,
     assert other.rows("federated_warning") == []
 
 
+def test_rows_of_a_key_that_was_changed_stay_and_are_proven(federation: ModuleType, stage: Any) -> None:
+    city = stage.cities[1]
+    before = rows_of(stage, city.hub)
+    change = int(time.time()) + 1
+    at = stage.world.iso(change)
+    keys = [{**k, "valid_until": at} if k["role"] == "publisher" else k for k in stage.hubs[city.hub]["keys"]]
+    keys.append(stage.world.key_entry("publisher", "publisher-440300-2", valid_from=at))
+    stage.hubs[city.hub] = {**stage.hubs[city.hub], "keys": keys}
+    stage.version += 1
+    stage.write_trust()
+    city.close()
+    federation.write_pem(city.folder / "keys" / "publisher_key", stage.world.seed("publisher-440300-2"))
+    city.open()
+    while time.time() < change + 1:
+        time.sleep(0.1)
+    city.put("warning", [{**city.rows("warning")[0], "score": 0.8125}])
+    assert "correction" in {d.kind for d in city.publisher.publish(stage.today).drafts}
+    assert stage.agency.sync().ok
+    after = rows_of(stage, city.hub)
+    assert len(after) == len(before) + 1
+    assert sorted(r["state"] for r in after if r["state"] != "CURRENT") == ["SUPERSEDED"]
+    for row in (after[0], next(r for r in after if r["score"] == 0.8125)):
+        place = {"o": row["provenance"]["origin"], "i": row["provenance"]["index"], "r": row["recordId"]}
+        proof = stage.agency.ask(PROOF, **place)["data"]["federated"]["proof"]["json"].encode()
+        assert verify_record(proof, stage.trust, stage.quorum, int(time.time())).index == place["i"]
+
+
 EVERYTHING = (
     "warnings { nodes { recordId hub } coverage { covered stale missing } } cases { nodes { recordId hub } }"
     "statistics { nodes { recordId hub } } models { nodes { modelId publishers passports } }"

@@ -48,7 +48,13 @@ class ProvenRecord:
     row: bytes | None
 
 
-def prove_record(files: Mapping[str, bytes], index: int, payload: bytes | None = None, record_id: str = "") -> bytes:
+def prove_record(
+    files: Mapping[str, bytes],
+    index: int,
+    payload: bytes | None = None,
+    record_id: str = "",
+    note: bytes | None = None,
+) -> bytes:
     """A record proof from a log's files.
 
     Args:
@@ -56,6 +62,8 @@ def prove_record(files: Mapping[str, bytes], index: int, payload: bytes | None =
         index: index of the statement.
         payload: the uncompressed rows of its batch, for a proof to the row.
         record_id: the row.
+        note: an earlier checkpoint to prove under, whose witnesses saw the entry while its key was good; the newest
+            one by default.
 
     Returns:
         Canonical JSON: the entry, a C2SP tlog-proof, and the row with its path.
@@ -63,13 +71,17 @@ def prove_record(files: Mapping[str, bytes], index: int, payload: bytes | None =
     Raises:
         InputError: the log has no such entry, or the payload no such row.
     """
-    head, _ = parse_checkpoint(files["checkpoint"])
+    newest, _ = parse_checkpoint(files["checkpoint"])
+    under = files["checkpoint"] if note is None else note
+    head, _ = parse_checkpoint(under)
+    if head.size > newest.size:
+        raise InputError(f"a checkpoint of size {head.size}", expected=f"at most {newest.size}, as the log has")
     if not 0 <= index < head.size:
         raise InputError(f"entry {index} of a log of {head.size}", expected="an index below the size")
-    bundle = Tile(None, index // 256, min(256, head.size - index // 256 * 256))
+    bundle = Tile(None, index // 256, min(256, newest.size - index // 256 * 256))
     try:
         entry = unpack_entries(files[bundle.path], bundle.width)[index % 256]
-        path = inclusion_proof(nodes_from_tiles(head.size, lambda tile: files[tile.path]), index, head.size)
+        path = inclusion_proof(nodes_from_tiles(newest.size, lambda tile: files[tile.path]), index, head.size)
     except KeyError as missing:
         raise InputError(f"the log lacks {missing}", hint="take a bundle or folder with the whole log") from None
     row = None if payload is None else prove_row(payload, record_id)
@@ -77,7 +89,7 @@ def prove_record(files: Mapping[str, bytes], index: int, payload: bytes | None =
         {
             "kind": KIND,
             "entry": _b64(entry),
-            "proof": LogProof(index, tuple(path), files["checkpoint"]).text.decode(),
+            "proof": LogProof(index, tuple(path), under).text.decode(),
             "row": None
             if row is None
             else {"line": row.line.decode(), "index": row.index, "path": [_b64(node) for node in row.path]},

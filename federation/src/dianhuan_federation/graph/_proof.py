@@ -8,8 +8,14 @@ from dianhuan_federation.replica import ReplicaLog, read_entry
 from dianhuan_sdk import InputError, PluginContext
 
 
-def prove(context: PluginContext, origin: str, index: int, record_id: str) -> bytes:
+def prove(context: PluginContext, origin: str, index: int, record_id: str, seen: int) -> bytes:
     """A record proof, as `federation check-proof` takes it.
+
+    Args:
+        context: of the service.
+        origin, index: the statement.
+        record_id: the row.
+        seen: size of the head under which the statement was verified: its witnesses saw it while its key was good.
 
     Raises:
         InputError: no such record is kept here, or its payload was redacted.
@@ -23,4 +29,4 @@ def prove(context: PluginContext, origin: str, index: int, record_id: str) -> by
     if read is None or not isinstance(read[1].predicate, ResultBatch):
         raise InputError(f"entry {index} of {origin} carries no rows", hint="take origin and index from a record")
     payload = read_payload(read[1].predicate, read[1].subject, log.blobs())
-    return prove_record(files, index, payload, record_id)
+    return prove_record(files, index, payload, record_id, files.get(f"checkpoints/{seen}"))

@@ -156,7 +156,9 @@ class Federated:
             raise InputError(
                 f"no record {record_id[:80]!r} at {index} of {origin[:80]!r}", hint="take both from a node"
             )
-        text = await asyncio.to_thread(prove, self.scope.context, origin, index, record_id)
+        text = await asyncio.to_thread(
+            prove, self.scope.context, origin, index, record_id, statement["checkpoint_size"]
+        )
         return FederatedProof(filename=f"{statement['hub']}-{index}-{record_id}.proof.json", json=text.decode())
 
     async def _page(
