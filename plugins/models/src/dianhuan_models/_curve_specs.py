@@ -3,13 +3,62 @@
 from __future__ import annotations
 
 from dianhuan_models._config import config_of
+from dianhuan_models.m07 import RainConfig, RainOpportunism
 from dianhuan_models.m08 import Curtailment, CurtailmentConfig
 from dianhuan_sdk import ModelCard, ModelSpec, PluginContext, Text
+
+
+def _rain(context: PluginContext) -> RainOpportunism:
+    return RainOpportunism(config_of(context, RainConfig))
 
 
 def _curtailment(context: PluginContext) -> Curtailment:
     return Curtailment(config_of(context, CurtailmentConfig))
 
+
+M07 = ModelSpec(
+    id="m07-rain-opportunism",
+    version="0.1.0",
+    zh="雨天与静稳天异常增产",
+    en="Load raised in rain or bad dispersion",
+    tier="daily",
+    window_days=112,
+    features=("points", "kwh"),
+    reads=("weather",),
+    gates=("G1", "G2", "G3", "G5", "G6", "G7"),
+    alarm_budget=0.0005,
+    config_model=RainConfig,
+    factory=_rain,
+    card=ModelCard(
+        purpose=Text(
+            "发现一到下雨或静稳天气就增加用电的企业(雨水可稀释废水,静稳天气下夜排不易察觉)",
+            "finds enterprises whose load rises whenever it rains, or whenever the air stands still",
+        ),
+        inputs=Text(
+            "112 天日电量、候选户与参照户的 96 点曲线、逐时雨量、风速、逆温、日历、电价时段",
+            "daily energy of 112 days, raw curves of candidates and of a reference sample, hourly rain, wind and "
+            "inversion, calendar, tariff periods",
+        ),
+        algorithm=Text(
+            "病例交叉:每次降雨与自身 28 天内同日类型、同电价、同时段的无雨日相比,配对置换检验;"
+            "全市参照样本给出经验零分布,再控制错误发现率",
+            "case-crossover: each wet episode against the same hours of own dry days of the same type and tariff within "
+            "28 days, permutation within matched sets; an empirical null from a reference sample; Benjamini–Hochberg",
+        ),
+        source="Maclure 1991 (case-crossover); Efron 2004 (empirical null); recipe of the project's brief",
+        false_positives=(
+            Text("排水泵、雨天通风除湿", "drainage pumps, ventilation and drying in wet weather"),
+            Text("雨天转入室内的作业", "work that moves indoors when it rains"),
+            Text("以雨天为生产窗口的合法工艺", "lawful processes that need wet or cool weather"),
+        ),
+        limits=(
+            Text("窗口 112 天内少于 6 次有效降雨不判", "silent below six usable episodes in 112 days"),
+            Text("看负荷不看排放:升高只是机会", "sees load, not discharge: a rise is an opportunity only"),
+            Text("雨量以县区为单位,局地阵雨会漏", "rain is known per district: local showers are missed"),
+            Text("不足一半降雨日增产的不报", "who does it in fewer than half of the episodes is mostly silent"),
+        ),
+    ),
+)
 
 M08 = ModelSpec(
     id="m08-curtailment-compliance",
@@ -59,4 +108,4 @@ M08 = ModelSpec(
     ),
 )
 
-CURVE_SPECS: tuple[ModelSpec, ...] = (M08,)
+CURVE_SPECS: tuple[ModelSpec, ...] = (M07, M08)
