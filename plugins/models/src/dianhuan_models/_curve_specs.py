@@ -5,6 +5,7 @@ from __future__ import annotations
 from dianhuan_models._config import config_of
 from dianhuan_models.m07 import RainConfig, RainOpportunism
 from dianhuan_models.m08 import Curtailment, CurtailmentConfig
+from dianhuan_models.m13 import AtRisk, AtRiskConfig
 from dianhuan_sdk import ModelCard, ModelSpec, PluginContext, Text
 
 
@@ -14,6 +15,10 @@ def _rain(context: PluginContext) -> RainOpportunism:
 
 def _curtailment(context: PluginContext) -> Curtailment:
     return Curtailment(config_of(context, CurtailmentConfig))
+
+
+def _at_risk(context: PluginContext) -> AtRisk:
+    return AtRisk(config_of(context, AtRiskConfig))
 
 
 M07 = ModelSpec(
@@ -108,4 +113,46 @@ M08 = ModelSpec(
     ),
 )
 
-CURVE_SPECS: tuple[ModelSpec, ...] = (M07, M08)
+M13 = ModelSpec(
+    id="m13-order-or-quota-at-risk",
+    version="0.1.0",
+    zh="难以达标预警",
+    en="Order or monthly limit at risk",
+    tier="advance",
+    window_days=56,
+    features=("points", "kwh"),
+    reads=("order",),
+    gates=("G1", "G3", "G5", "G6", "G7"),
+    alarm_budget=0.001,
+    config_model=AtRiskConfig,
+    factory=_at_risk,
+    card=ModelCard(
+        purpose=Text(
+            "提前告知企业:明日的限产、停产指令或本月的限产比例很可能达不到(先帮后查)",
+            "tells a plant beforehand that it is about to miss tomorrow's order or this month's limit: help first",
+        ),
+        inputs=Text(
+            "56 天日电量、已下达和已公布的管控指令、日历",
+            "daily energy of 56 days, orders in force and announced, calendar",
+        ),
+        algorithm=Text(
+            "按日类型的水平加近期漂移,自身回测误差给出共形区间;叠加本指令、自身以往或全市的响应,得超限概率;"
+            "月末用已用量加余日预测",
+            "level by type of day plus recent drift, conformal intervals from own backtested misses; times the response "
+            "to this order, to earlier ones or the city's, gives P(load > cap); month end from what is used and due",
+        ),
+        source="seasonal naive with split conformal intervals (Vovk et al. 2005); recipe of the project's brief",
+        false_positives=(
+            Text("企业已安排明日停产检修但尚未报备", "a stoppage planned for tomorrow and not yet filed"),
+            Text("指令按产量计,用电不等比例下降", "orders by output, which load follows only in part"),
+        ),
+        limits=(
+            Text("明日按星期判断日类型,临近节假日会偏高", "tomorrow's type is its weekday: too high before holidays"),
+            Text("许可时段与许可电量未结构化,不判", "permitted hours and quotas are not structured data: not judged"),
+            Text("无天气预报输入", "no weather forecast among the inputs"),
+            Text("结论先送企业,不作处罚依据", "goes to the plant first and is no ground for a fine"),
+        ),
+    ),
+)
+
+CURVE_SPECS: tuple[ModelSpec, ...] = (M07, M08, M13)
