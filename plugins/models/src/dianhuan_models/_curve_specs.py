@@ -5,6 +5,7 @@ from __future__ import annotations
 from dianhuan_models._config import config_of
 from dianhuan_models.m07 import RainConfig, RainOpportunism
 from dianhuan_models.m08 import Curtailment, CurtailmentConfig
+from dianhuan_models.m11 import DriftConfig, RatioDrift
 from dianhuan_models.m13 import AtRisk, AtRiskConfig
 from dianhuan_sdk import ModelCard, ModelSpec, PluginContext, Text
 
@@ -15,6 +16,10 @@ def _rain(context: PluginContext) -> RainOpportunism:
 
 def _curtailment(context: PluginContext) -> Curtailment:
     return Curtailment(config_of(context, CurtailmentConfig))
+
+
+def _drift(context: PluginContext) -> RatioDrift:
+    return RatioDrift(config_of(context, DriftConfig))
 
 
 def _at_risk(context: PluginContext) -> AtRisk:
@@ -113,6 +118,50 @@ M08 = ModelSpec(
     ),
 )
 
+M11 = ModelSpec(
+    id="m11-ratio-drift",
+    version="0.1.0",
+    zh="治污比下滑",
+    en="Drift of the treatment ratio",
+    tier="advance",
+    window_days=28,
+    features=("points",),
+    reads=("channel", "reading"),
+    gates=("G3", "G7"),
+    alarm_budget=0.05,
+    config_model=DriftConfig,
+    factory=_drift,
+    card=ModelCard(
+        purpose=Text(
+            "预报治污与产污用电比何时跌破下限,先提醒企业检修(先帮后查)",
+            "forecasts when treatment over production load will fall below the least allowed; tells the plant first",
+        ),
+        inputs=Text(
+            "治污、产污分表通道 26 周的读数(功率,其次电流);不读总表曲线",
+            "readings of treatment and production circuits over 26 weeks (power, else current); no grid curve",
+        ),
+        algorithm=Text(
+            "按负荷修正的对数比取周中位数,扣除同城共同变化,Theil–Sen 趋势外推得 30 日内跌破概率;"
+            "共形鞅给出“无变化”的反证,台阶变化除外",
+            "weekly medians of the load-adjusted log ratio, net of the plants' common move; Theil–Sen trend gives "
+            "P(cross in 30 days); a conformal martingale weighs the evidence against 'no change'; single steps are out",
+        ),
+        source="Sen 1968; Vovk, Gammerman, Shafer 2005 (test martingales); recipe of the project's brief",
+        false_positives=(
+            Text("产品结构缓慢改变", "a product mix that changes slowly"),
+            Text("治污设备节能改造分期投运", "efficient treatment equipment brought in by stages"),
+        ),
+        limits=(
+            Text("需要分表;产治一体回路不判", "needs separate circuits; a combined circuit is not judged"),
+            Text("许可最低治污比未结构化,以自身头四周的 70 % 代替", "no permitted minimum in the tables: 70 % of the "
+                 "own first four weeks stands in"),
+            Text("少于 8 周不判", "silent below eight weeks"),
+            Text("读数表整表交给模型;细粒度城市应先汇成日均", "gets the whole table of readings: a city with fine ones "
+                 "should hand over daily means"),
+        ),
+    ),
+)
+
 M13 = ModelSpec(
     id="m13-order-or-quota-at-risk",
     version="0.1.0",
@@ -155,4 +204,4 @@ M13 = ModelSpec(
     ),
 )
 
-CURVE_SPECS: tuple[ModelSpec, ...] = (M07, M08, M13)
+CURVE_SPECS: tuple[ModelSpec, ...] = (M07, M08, M11, M13)
