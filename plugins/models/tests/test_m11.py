@@ -34,9 +34,7 @@ def tables_of(plants, window, quality="N"):
         [("channel_id", pa.string()), ("at", pa.timestamp("us", "UTC")), ("value", pa.float64()),
          ("quality", pa.string())]
     )  # fmt: skip
-    channel = pa.Table.from_pylist(channels).set_column(
-        11, "valid_to", pa.nulls(len(channels), pa.date32())
-    )
+    channel = pa.Table.from_pylist(channels).set_column(11, "valid_to", pa.nulls(len(channels), pa.date32()))
     return {"channel": channel, "reading": pa.Table.from_pylist(readings, schema)}
 
 

@@ -247,9 +247,7 @@ def _null(effect: Array, spread: Array) -> _Null:
         return _Null(0.0, 0.1, len(effect))
     middle = median(effect[None, :])
     wide = float(sigma(effect[None, :], middle)[0])
-    return _Null(
-        float(middle[0]), float(np.sqrt(max(wide**2 - float(np.median(spread**2)), 1e-4))), len(effect)
-    )
+    return _Null(float(middle[0]), float(np.sqrt(max(wide**2 - float(np.median(spread**2)), 1e-4))), len(effect))
 
 
 def _correlation(a: Array, b: Array) -> float:

@@ -21,14 +21,20 @@ class DriftConfig(BaseModel):
     """Parameters of M11: 12 weeks, at least 8, P ≥ .5 within 30 days are the recipe's; the rest judgement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    history_weeks: int = Field(default=26, ge=12, description="read from the readings; the first four are the own level")
+    history_weeks: int = Field(
+        default=26, ge=12, description="read from the readings; the first four are the own level"
+    )
     min_weeks: int = Field(default=8, ge=6, description="weeks with data")
     week_days: int = Field(default=3, ge=1, description="production days that make a week")
     fit_weeks: int = Field(default=8, ge=5, description="last weeks that the trend is fitted to")
-    minimum_share: float = Field(default=0.7, gt=0, lt=1, description="of the own first weeks, where no minimum is on file")
+    minimum_share: float = Field(
+        default=0.7, gt=0, lt=1, description="of the own first weeks, where no minimum is on file"
+    )
     horizon_days: int = Field(default=30, ge=7, description="looked ahead")
     likely: float = Field(default=0.5, gt=0, lt=1, description="least probability of crossing")
-    evidence: float = Field(default=20.0, gt=1, description="e-value against 'no change'; 20 is 5 % by Ville's inequality")
+    evidence: float = Field(
+        default=20.0, gt=1, description="e-value against 'no change'; 20 is 5 % by Ville's inequality"
+    )
     on_share: float = Field(default=0.35, gt=0, lt=1, description="of the 95 % level of production: a production day")
     step_better: float = Field(default=0.7, gt=0, lt=1, description="a step that leaves less of the error is no drift")
     min_peers: int = Field(default=10, ge=3, description="plants whose common move is taken off")
@@ -104,7 +110,9 @@ class RatioDrift:
     def _is_step(self, x: Array, y: Array) -> bool:
         """One step leaves much less error than one line."""
         line = y - np.polyval(np.polyfit(x, y, 1), x)
-        errors = [((y[:k] - y[:k].mean()) ** 2).sum() + ((y[k:] - y[k:].mean()) ** 2).sum() for k in range(2, len(y) - 1)]
+        errors = [
+            ((y[:k] - y[:k].mean()) ** 2).sum() + ((y[k:] - y[k:].mean()) ** 2).sum() for k in range(2, len(y) - 1)
+        ]
         return bool(min(errors) < self.config.step_better * float((line**2).sum()))
 
     def _finding(self, city: City, found: Circuits, i: int, t: Trend, common: bool) -> Finding:
@@ -158,7 +166,8 @@ class RatioDrift:
                 ),
             ),
             counter=or_nothing_found(
-                counter, Text("换滤料台阶、同业共同变化、缺数", "filter steps, a common move of the plants, missing data")
+                counter,
+                Text("换滤料台阶、同业共同变化、缺数", "filter steps, a common move of the plants, missing data"),
             ),
             evidence=numbers(
                 ratio_start=start,

@@ -25,7 +25,9 @@ class AtRiskConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     min_misses: int = Field(default=10, ge=5, description="backtested days that make a distribution")
     min_responses: int = Field(default=10, ge=3, description="orders of the city that stand in for an own response")
-    stop_share: float = Field(default=0.1, gt=0, lt=1, description="of normal load that a stop leaves for lamps and guards")
+    stop_share: float = Field(
+        default=0.1, gt=0, lt=1, description="of normal load that a stop leaves for lamps and guards"
+    )
     likely: float = Field(default=0.5, gt=0, lt=1, description="least probability of a finding about tomorrow")
     quota_likely: float = Field(default=0.8, gt=0, lt=1, description="least probability of a finding about the month")
     quota_days: int = Field(default=5, ge=2, description="ordered days of the month that must be known")
@@ -137,9 +139,7 @@ class AtRisk:
         words = {
             "current": Text("按本指令执行以来的水平", "at the level since this order began"),
             "own": Text(f"按自身 {len(mine)} 次以往指令的响应", f"by its own response to {len(mine)} orders before"),
-            "city": Text(
-                f"按全市 {len(changes)} 次指令的响应", f"by the city's response to {len(changes)} orders"
-            ),
+            "city": Text(f"按全市 {len(changes)} 次指令的响应", f"by the city's response to {len(changes)} orders"),
         }[basis]
         reasons = (
             _due(order),
@@ -161,7 +161,9 @@ class AtRisk:
             backtested_days=len(misses),
             order_id=order.order_id,
         )
-        counter = or_nothing_found(gap_words(gaps), Text("以往响应、缺数、日历", "earlier responses, missing data, calendar"))
+        counter = or_nothing_found(
+            gap_words(gaps), Text("以往响应、缺数、日历", "earlier responses, missing data, calendar")
+        )
         return self._finding(city, order, "order_at_risk", "suspect", p * factor, reasons, counter, gaps, evidence)
 
     def _month(
@@ -215,7 +217,9 @@ class AtRisk:
             order_id=order.order_id,
         )
         counter = or_nothing_found(gap_words(gaps), Text("缺数、日历、转供电", "missing data, calendar, shared meter"))
-        return self._finding(city, order, "month_limit_at_risk", "suspect", p * factor, reasons, counter, gaps, evidence)
+        return self._finding(
+            city, order, "month_limit_at_risk", "suspect", p * factor, reasons, counter, gaps, evidence
+        )
 
     def _finding(
         self,
