@@ -106,7 +106,7 @@ def test_gaps_lower_the_score_and_are_named(new_town, order_table, weather_table
 
 
 def test_a_lifted_or_future_order_is_not_judged(new_town, order_table, weather_table):
-    town, tables = ordered_town(new_town, order_table, weather_table, 107)
+    town, _ = ordered_town(new_town, order_table, weather_table, 107)
     entity = sorted(town.ids("fake"))[0]
     past = (entity, "limit", town.as_of - timedelta(days=9), town.as_of - timedelta(days=5), 70.0)
     future = (entity, "limit", town.as_of + timedelta(days=1), None, 70.0)

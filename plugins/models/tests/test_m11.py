@@ -1,4 +1,4 @@
-"""M11: a slow fall of treatment over production is forecast; seasons, filter steps and busy weeks are not (recipe V9)."""
+"""M11: a slow fall of treatment over production is forecast; seasons, steps and busy weeks are not (V9)."""
 
 from __future__ import annotations
 

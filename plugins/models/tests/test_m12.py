@@ -69,7 +69,7 @@ def told_town(new_town, seed, plants=250, weeks=WEEKS):
 
 
 def test_forecasts_beat_recidivists_first(new_town):
-    mine, theirs, base, top, skill, events = [], [], [], [], [], 0
+    mine, theirs, base, skill, events = [], [], [], [], 0
     for seed in (501, 502, 503, 504):
         town, tables, truth = told_town(new_town, seed)
         context = town.context(**tables)
@@ -95,7 +95,7 @@ def test_forecasts_beat_recidivists_first(new_town):
 
 
 def test_few_visits_are_a_cold_start_with_less_confidence(new_town):
-    town, tables, _ = told_town(new_town, 505)
+    town, tables, _ = told_town(new_town, 510)
     few = tables | {"outcome": tables["outcome"].slice(0, 20)}
     model = ComingViolation(ComingConfig())
     learnt = model.score(town.block(), town.context(**tables))

@@ -57,7 +57,7 @@ M07 = ModelSpec(
         algorithm=Text(
             "病例交叉:每次降雨与自身 28 天内同日类型、同电价、同时段的无雨日相比,配对置换检验;"
             "全市参照样本给出经验零分布,再控制错误发现率",
-            "case-crossover: each wet episode against the same hours of own dry days of the same type and tariff within "
+            "case-crossover: each wet episode against the same hours of own dry days of like type and tariff within "
             "28 days, permutation within matched sets; an empirical null from a reference sample; Benjamini–Hochberg",
         ),
         source="Maclure 1991 (case-crossover); Efron 2004 (empirical null); recipe of the project's brief",
@@ -103,7 +103,7 @@ M08 = ModelSpec(
             "own robust baseline by type of day and temperature, net of the 40 most alike uncurtailed peers; placebo "
             "windows of the same length before the order test both 'cut as ordered' and 'cut no more than 12 %'",
         ),
-        source="ASHRAE Guideline 14 (CV, FSU); placebo-in-time inference of synthetic control; recipe of the project's brief",
+        source="ASHRAE Guideline 14 (CV, FSU); placebo in time as for synthetic controls; the project's brief",
         false_positives=(
             Text("按产量而非用电下达的限产", "orders that limit output, met without using less electricity"),
             Text(

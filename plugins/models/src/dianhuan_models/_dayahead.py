@@ -32,7 +32,8 @@ class DayAhead:
         """Conformal quantiles of one row: order statistics of its own misses, at rank q · (n + 1)."""
         misses = np.sort(self.misses[row][~np.isnan(self.misses[row])])
         place = np.clip(q * (len(misses) + 1) - 1, 0, len(misses) - 1)
-        return self.point[row] + np.interp(place, np.arange(len(misses)), misses)
+        answer: Array = self.point[row] + np.interp(place, np.arange(len(misses)), misses)
+        return answer
 
 
 def day_ahead(logs: Array, train: Bools, groups: Rows, tomorrow: int, near: int = 28) -> DayAhead:

@@ -33,7 +33,6 @@ class History:
         warned: row, day, score, model index of every warning.
         visited: row, day, verified of every judged visit.
         ordered: row, first and last day of every order.
-        own: own warnings of this model's id are left out, so that it does not feed on itself.
     """
 
     warned: tuple[Rows, Rows, Array, Rows]
@@ -46,22 +45,21 @@ class History:
         return np.unique(np.concatenate([self.warned[0], self.visited[0], self.ordered[0]]))
 
     def features(self, rows: Rows, day: int) -> Array:
-        """Shape (rows, features): as known at the end of a day."""
-        place = {int(r): i for i, r in enumerate(rows)}
+        """Shape (rows, features): as known at the end of a day; `rows` ascend."""
         out = np.zeros((len(rows), len(FEATURES)))
         who, when, score, model = self.warned
         for back, column in ((7, 0), (28, 1)):
             near = (when <= day) & (when > day - back)
-            out[:, column] = np.log1p(_count(who[near], place, len(rows)))
+            out[:, column] = np.log1p(_count(who[near], rows))
         near = (when <= day) & (when > day - 28)
-        index = np.array([place.get(int(r), -1) for r in who[near]], dtype=np.int64)
+        index = _place(who[near], rows)
         inside = index >= 0
         np.maximum.at(out[:, 2], index[inside], score[near][inside])
         pairs = np.unique(np.stack([index[inside], model[near][inside]], axis=1), axis=0)
         out[:, 3] = np.log1p(np.bincount(pairs[:, 0], minlength=len(rows)))
         who, when, verified = self.visited
         known = when <= day
-        index = np.array([place.get(int(r), -1) for r in who[known]], dtype=np.int64)
+        index = _place(who[known], rows)
         inside = index >= 0
         fresh = np.exp2(-(day - when[known]) / HALF_LIFE_DAYS) * verified[known]
         out[:, 4] = np.bincount(index[inside], fresh[inside], minlength=len(rows))
@@ -69,7 +67,7 @@ class History:
         out[:, 5] = hits / (np.bincount(index[inside], minlength=len(rows)) + 2.0)
         who, first, last = self.ordered
         now = (first <= day + 7) & (last >= day)
-        out[:, 6] = np.minimum(_count(who[now], place, len(rows)), 1)
+        out[:, 6] = np.minimum(_count(who[now], rows), 1)
         return out
 
     def verified_after(self, rows: Rows, day: int, horizon: int) -> Bools:
@@ -80,7 +78,10 @@ class History:
 
 
 def history(city: City, own_id: str) -> History:
-    """Events of the block's enterprises up to the last day; orders may lie ahead, as announced."""
+    """Events of the block's enterprises up to the last day; orders may lie ahead, as announced.
+
+    Warnings of the model itself (`own_id`) are left out, so that it does not feed on itself.
+    """
     tables = city.context.tables
     as_of = _number(city.context.as_of)
     warned = _rows(tables.get("warning"), ("entity_id", "day", "score", "model_id", "case_id"))
@@ -132,6 +133,14 @@ def _days(values: list[object]) -> Rows:
     return np.array([_number(v) for v in values], dtype=np.int64)
 
 
-def _count(who: Rows, place: dict[int, int], size: int) -> Array:
-    index = np.array([place.get(int(r), -1) for r in who], dtype=np.int64)
-    return np.bincount(index[index >= 0], minlength=size).astype(np.float64)
+def _place(who: Rows, rows: Rows) -> Rows:
+    """Index into `rows` (ascending), −1 where a row is not among them."""
+    if not len(rows):
+        return np.full(len(who), -1)
+    place = np.minimum(np.searchsorted(rows, who), len(rows) - 1)
+    return np.where(rows[place] == who, place, -1)
+
+
+def _count(who: Rows, rows: Rows) -> Array:
+    index = _place(who, rows)
+    return np.bincount(index[index >= 0], minlength=len(rows)).astype(np.float64)

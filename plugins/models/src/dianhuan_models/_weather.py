@@ -13,7 +13,7 @@ from dianhuan_models._stats import Array, Bools, Rows
 from dianhuan_sdk import LOCAL_ZONE
 
 COMFORT_C = (10.0, 24.0)
-"""Between these daily means nobody heats or cools; outside, load follows the degrees (a judgement, as in degree days)."""
+"""Between these daily means nobody heats or cools; outside, load follows the degrees (a judgement)."""
 
 
 class Weather:

@@ -163,7 +163,7 @@ class Curtailment:
                     f"changed by {100 * change:+.0f} % (±{percent(s.half_width)}) against what was due, {peers_en}",
                 ),
                 Text(
-                    f"与 {s.baseline} 个指令前日的安慰剂窗口相比:达标的 p = {s.p_met:.3f},未见削减的 p = {s.p_none:.3f}",
+                    f"与 {s.baseline} 个指令前日的等长窗口相比:达标 p = {s.p_met:.3f},未削减 p = {s.p_none:.3f}",
                     f"against placebo windows in {s.baseline} days before: p of having cut as ordered {s.p_met:.3f}, "
                     f"p of no cut {s.p_none:.3f}",
                 ),
@@ -185,7 +185,7 @@ class Curtailment:
             )
         else:
             why = Text(
-                f"不能判定:{s.days} 日变化 {100 * (np.exp(s.effect) - 1):+.0f} %,自身历史的半宽 ±{percent(s.half_width)}"
+                f"不能判定:{s.days} 日变化 {100 * (np.exp(s.effect) - 1):+.0f} %,历史半宽 ±{percent(s.half_width)}"
                 f"(日变异 {percent(s.cv)},FSU {percent(s.fsu)})",
                 f"cannot tell: {100 * (np.exp(s.effect) - 1):+.0f} % over {s.days} days, while the own history allows "
                 f"±{percent(s.half_width)} (daily CV {percent(s.cv)}, FSU {percent(s.fsu)})",

@@ -91,7 +91,8 @@ class ComingViolation:
         return in_order(found)[: self.config.most]
 
     def _finding(self, city: City, row: int, x: Array, p: float, h: Hazard) -> Finding:
-        factor, gaps = 1.0, ()
+        factor = 1.0
+        gaps: tuple[str, ...] = ()
         if any(c.provisional for c in city.context.calendar):
             factor, gaps = 0.9, ("calendar_provisional",)
         if not h.learnt:
@@ -100,11 +101,13 @@ class ComingViolation:
         top = [k for k in np.argsort(-parts, kind="stable")[:3] if parts[k] > 0]
         named = [FEATURE_WORDS[FEATURES[k]] for k in top]
         how = (
-            Text(f"由 {h.events} 次查实学得,前推检验 Brier 技巧 {h.skill:.2f}",
-                 f"learnt from {h.events} verified enterprise-weeks, forward Brier skill {h.skill:.2f}")
+            Text(
+                f"由 {h.events} 次查实学得,前推检验 Brier 技巧 {h.skill:.2f}",
+                f"learnt from {h.events} verified enterprise-weeks, forward Brier skill {h.skill:.2f}",
+            )
             if h.learnt
             else Text("按规则估计,未经校准", "estimated by rules, not calibrated")
-        )  # fmt: skip
+        )
         return Finding(
             entity_id=city.entity_id(row),
             day=city.context.as_of,
@@ -135,7 +138,7 @@ class ComingViolation:
                 brier_skill=h.skill,
                 learnt=str(h.learnt).lower(),
                 **{name: float(v) for name, v in zip(FEATURES, x, strict=True)},
-            ),  # fmt: skip
+            ),
             context=gaps,
         )
 
@@ -193,7 +196,7 @@ def _predict(x: Array, y: Bools, to: Array, ridge: float) -> tuple[Array, Array]
 
 
 def calibrated(p: Array, y: Array, new: Array) -> Array:
-    """Isotonic calibration by pooling of adjacent violators, with the fold's mean mixed in as one prior visit per block.
+    """Isotonic calibration by pooling of adjacent violators; each block takes the mean as one prior visit.
 
     Args:
         p, y: forward predictions and what became of them; `new`: predictions to calibrate.

@@ -1,4 +1,4 @@
-"""M13 难以达标预警: tomorrow's order, or a month under a limit, that an enterprise is about to miss. Told to it first."""
+"""M13 难以达标预警: an order of tomorrow, or a month's limit, about to be missed. Told to the plant first."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class AtRisk:
         left = max(allowed - float(used.sum()), 0.0) / len(rest)
         reasons = (
             Text(
-                f"本月指令内 {len(used)} 日平均为正常水平的 {percent(used.mean())},月末前允许累计 {percent(order.allowed)}",
+                f"本月指令内 {len(used)} 日平均为正常水平的 {percent(used.mean())},月末前允许 {percent(order.allowed)}",
                 f"{len(used)} ordered days of this month averaged {percent(used.mean())} of normal; "
                 f"{percent(order.allowed)} is allowed until its end",
             ),
