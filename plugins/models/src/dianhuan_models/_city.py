@@ -159,6 +159,10 @@ class City:
         factor = float(np.prod([f for f, holds in found.values() if holds]))
         return factor, tuple(code for code, (_, holds) in found.items() if holds)
 
+    def dark(self, row: int) -> bool:
+        """True where the grid meter gave no point in the whole window: whether the plant works is not known."""
+        return not float(np.nansum(self.block.feature("points")[row])) > 0
+
     @cached_property
     def _permit_known(self) -> Bools:
         return self.known("permit_class")

@@ -243,7 +243,7 @@ M13 = ModelSpec(
         algorithm=Text(
             "按日类型的水平加近期漂移,自身回测误差给出共形区间;叠加本指令、自身以往或全市的响应,得超限概率;"
             "月末用已用量加余日预测",
-            "level by type of day plus recent drift, conformal intervals from own backtested misses; times the response "
+            "level by type of day plus recent drift, conformal intervals from own backtested misses; with the response "
             "to this order, to earlier ones or the city's, gives P(load > cap); month end from what is used and due",
         ),
         source="seasonal naive with split conformal intervals (Vovk et al. 2005); recipe of the project's brief",

@@ -105,7 +105,7 @@ class RatioDrift:
         sd = s * sqrt(1 / len(x) + reach**2 / float(((x - x.mean()) ** 2).sum()))
         p = 0.5 * erfc(-(floor - level - slope * ahead) / sd / sqrt(2)) if falling else 0.0
         e = _e_value(daily, cfg.fit_weeks)
-        return Trend(weeks, level, slope, floor, p, e, self._is_step(known.astype(float), weeks[known]))
+        return Trend(weeks, level, slope, floor, p, e, self._is_step(x, y))
 
     def _is_step(self, x: Array, y: Array) -> bool:
         """One step leaves much less error than one line."""
@@ -132,11 +132,16 @@ class RatioDrift:
         if found.quantity[i] == "current":
             factor *= 0.9
             counter.append(Text("由电流推算,未计电压和功率因数", "from currents: voltage and power factor unknown"))
+        dark = city.dark(row)
+        if dark:
+            gaps = (*gaps, "no_grid_data")
+            counter.insert(0, *gap_words(("no_grid_data",)))
         start, now = float(np.exp(t.floor) / cfg.minimum_share), float(np.exp(t.level))
         days = 7 * (t.floor - t.level) / t.slope if t.slope < 0 else 0.0
         day = city.context.as_of + timedelta(days=max(0, round(days)))
-        certain = t.e_value >= cfg.evidence
-        if not certain:
+        proven = t.e_value >= cfg.evidence
+        certain = proven and not dark
+        if not proven:
             counter.insert(
                 0,
                 Text(
@@ -161,7 +166,7 @@ class RatioDrift:
                 Text(
                     f"{when}下限 {np.exp(t.floor):.2f}(起始水平的 {percent(cfg.minimum_share)});"
                     f"{cfg.horizon_days} 日内跌破概率 {percent(t.p_cross)}",
-                    f"it {when_en} the least of {np.exp(t.floor):.2f} ({percent(cfg.minimum_share)} of where it began); "
+                    f"it {when_en} the least, {np.exp(t.floor):.2f} ({percent(cfg.minimum_share)} of where it began); "
                     f"crossing within {cfg.horizon_days} days has probability {percent(t.p_cross)}",
                 ),
             ),

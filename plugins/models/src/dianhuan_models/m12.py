@@ -97,6 +97,9 @@ class ComingViolation:
             factor, gaps = 0.9, ("calendar_provisional",)
         if not h.learnt:
             factor, gaps = factor * 0.7, (*gaps, "cold_start")
+        dark = city.dark(row)
+        if dark:
+            gaps = (*gaps, "no_grid_data")
         parts = h.weights * x
         top = [k for k in np.argsort(-parts, kind="stable")[:3] if parts[k] > 0]
         named = [FEATURE_WORDS[FEATURES[k]] for k in top]
@@ -112,7 +115,7 @@ class ComingViolation:
             entity_id=city.entity_id(row),
             day=city.context.as_of,
             rule="coming_violation",
-            verdict="suspect",
+            verdict="cannot_tell" if dark else "suspect",
             score=min(p * factor, 1.0),
             reasons=(
                 Text(
