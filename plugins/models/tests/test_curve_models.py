@@ -79,7 +79,8 @@ def tables() -> dict[str, pa.Table]:
              "entity_id": e, "day": d, "model_id": f"m0{5 + k % 2}-x", "score": 0.9, "raised_at": instant(d)}
             for e, k, d in cases],
         "outcome": [
-            {"case_id": name.format(e, k), "code": "verified", "at": instant(d, 12), "actor": "a"} for e, k, d in cases],
+            {"case_id": name.format(e, k), "code": "verified", "at": instant(d, 12), "actor": "a"}
+            for e, k, d in cases],
     }  # fmt: skip
     return {t: pa.Table.from_pylist(rows, TABLES[t].schema) for t, rows in made.items()}
 

@@ -28,7 +28,7 @@ GAP_WORDS: Mapping[str, Text] = {
         "no permitted minimum on file: a share of the own level stands in",
     ),
     "no_grid_data": Text(
-        "总表在窗口内无数据,不知是否在生产", "no grid data in the window: whether it works is not known"
+        "总表在窗口内无数据,不知是否在生产", "no grid data in the window: not known whether it works"
     ),
     "cold_start": Text("核查结果不足,按规则打分而非学习", "too few outcomes to learn from: scored by rules"),
     "response_unknown": Text(
