@@ -36,8 +36,9 @@ def town(seed: int = 1, each: int = 15, days: int = WINDOW):
         rows.append({"entity_id": f"B{len(rows):04d}", "name": "x", "division": "430211", "industry": industry,
                      "accounts": 1, "pv": False, "shared_meter": False} | columns)  # fmt: skip
 
-    for _ in range(40):
+    for _ in range(160):
         add("steady")
+    for _ in range(40):
         add("slump", 0.5, industry="F5212")
     for _ in range(each):
         add("ceased", 0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,7 +39,7 @@ GAPS = {
     "several_accounts": (0.9, Text("有多个户号,可能移至他户用电", "has several accounts: load may have moved")),
     "no_peers": (
         0.9,
-        Text("同业不足,未扣除行业共同变化", "too few peers: the industry's common move is not taken off"),
+        Text("同业不足,未扣除行业共同变化", "too few peers: the industry's move is not taken off"),
     ),
 }
 
@@ -54,7 +55,9 @@ class BusinessActivity:
         if not block.entities.num_rows:
             return []
         seen, table = activity(block, context), block.entities.to_pydict()
-        closed = np.array([d is not None and d <= context.as_of for d in _column(table, "closed_on", len(seen.index))])
+        closed = np.array(
+            [isinstance(d, date) and d <= context.as_of for d in _column(table, "closed_on", len(seen.index))]
+        )
         with np.errstate(invalid="ignore"):
             sizeable = ~closed & (seen.past_kw >= self.config.min_kw)
             low = sizeable & (seen.index < self.config.declined)
@@ -87,9 +90,7 @@ class BusinessActivity:
         doubtful = "pv" in gaps or "shared_meter" in gaps
         counter = [GAPS[g][1] for g in gaps]
         if doubtful:
-            counter.insert(
-                0, Text("不能判定:净电量不代表该企业用电", "cannot tell: net load is not this enterprise's use")
-            )
+            counter.insert(0, Text("不能判定:净电量不代表该企业用电", "cannot tell: net load is not its use"))
         if not counter:
             counter.append(
                 Text(
@@ -97,11 +98,7 @@ class BusinessActivity:
                     "no counter-evidence found; looked for PV, shared meter, other accounts, the industry, holidays",
                 )
             )
-        what = (
-            Text("已基本停止用电", "hardly uses power any more")
-            if ceased
-            else Text("用电大幅下降", "uses far less power")
-        )
+        what = Text("已基本停止用电", "hardly uses power") if ceased else Text("用电大幅下降", "uses far less power")
         return Finding(
             entity_id=str(table["entity_id"][i]),
             day=context.as_of,
@@ -110,7 +107,7 @@ class BusinessActivity:
             score=float(np.clip(0.5 + 0.45 * (1 - index / cfg.declined), 0, 1)) * factor,
             reasons=(
                 Text(
-                    f"登记为在营,近 {RECENT_DAYS} 日{what.zh}:平均 {seen.now_kw[i]:.1f} kW,此前 {seen.past_kw[i]:.1f} kW,"
+                    f"登记为在营,近 {RECENT_DAYS} 日{what.zh}:{seen.now_kw[i]:.1f} kW,此前 {seen.past_kw[i]:.1f} kW,"
                     f"活跃度指数 {index:.0f}/100",
                     f"registered as active, yet it {what.en}: {seen.now_kw[i]:.1f} kW over {RECENT_DAYS} days, "
                     f"{seen.past_kw[i]:.1f} kW before; activity index {index:.0f} of 100",
@@ -192,7 +189,7 @@ SPEC = ModelSpec(
     card=ModelCard(
         purpose=Text(
             "以用电衡量经营活跃度:登记在营而已停业或大幅收缩的企业,供信贷、税务、信用核对",
-            "measures business activity by electricity: enterprises registered as active that stopped or shrank sharply, "
+            "measures business activity by electricity: enterprises registered as active that stopped or shrank, "
             "for credit, tax and registration work",
         ),
         inputs=Text("84 天日电量、行业、日历", "daily energy of 84 days, industry, calendar"),
