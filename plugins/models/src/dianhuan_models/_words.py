@@ -27,9 +27,7 @@ GAP_WORDS: Mapping[str, Text] = {
         "许可的最低治污比未登记,以自身基准的一定比例代替",
         "no permitted minimum on file: a share of the own level stands in",
     ),
-    "no_grid_data": Text(
-        "总表在窗口内无数据,不知是否在生产", "no grid data in the window: not known whether it works"
-    ),
+    "no_grid_data": Text("总表在窗口内无数据,不知是否在生产", "no grid data in the window: not known whether it works"),
     "cold_start": Text("核查结果不足,按规则打分而非学习", "too few outcomes to learn from: scored by rules"),
     "response_unknown": Text(
         "无自身响应管控的记录,借用全市响应", "no own response to orders on record: the city's stands in"
