@@ -11,9 +11,8 @@ import pytest
 from dianhuan_models.m07 import RainConfig, RainOpportunism
 from dianhuan_models.m08 import Curtailment, CurtailmentConfig
 
-PRODUCERS = tuple(
-    ["BL-H", "WB-H", "G0-A", "G0-M", "G1-A", "G1-B", "G1-C", "G3-A", "G3-H", "G3-M", "G4-A", "G4-B", "G5-A", "G6-A"]
-)
+WORKS = ("BL-H", "WB-H", "G3-A", "G3-H", "G3-M")
+PRODUCERS = (*WORKS, "G0-A", "G0-M", "G1-A", "G1-B", "G1-C", "G4-A", "G4-B", "G5-A", "G6-A")
 """Businesses and works; households, farms and heaters are no producers under an order."""
 
 

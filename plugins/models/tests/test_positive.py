@@ -28,10 +28,10 @@ def test_nothing_known_earns_nothing():
     assert positive_score([None] * 12, 0).score == 0
 
 
-@pytest.mark.parametrize(
-    "worse",
-    [{"upheld": True}, {"contradicted": True}, {"unfiled": True}, {"device_fault_open": True}, {"device_online": 0.5}],
-)
+BLEMISHES = ("upheld", "contradicted", "unfiled", "device_fault_open")
+
+
+@pytest.mark.parametrize("worse", [*({b: True} for b in BLEMISHES), {"device_online": 0.5}])
 def test_every_blemish_costs(worse):
     assert positive_score([*[GOOD] * 11, replace(GOOD, **worse)], 0).score < 100
 

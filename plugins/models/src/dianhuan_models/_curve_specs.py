@@ -186,8 +186,8 @@ M12 = ModelSpec(
     factory=_coming,
     card=ModelCard(
         purpose=Text(
-            "预报未来 7 日内核查会查实违规的概率,供排序和帮扶",
-            "forecasts the probability that a visit within seven days finds a violation, for ranking and for help",
+            "预报未来 7 日内查实违规的概率,供排序和帮扶",
+            "forecasts the probability that a violation is verified within seven days, for ranking and for help",
         ),
         inputs=Text(
             "预警、案件、核查结果、管控指令的历史;不读曲线",
@@ -209,8 +209,8 @@ M12 = ModelSpec(
                 "无任何预警、核查或指令历史的企业不报", "silent about enterprises without any warning, visit or order"
             ),
             Text(
-                "学的是“被查实”,不是“违规”;随机核查份额可纠偏,尚未加权",
-                "learns 'was verified', not 'violated'; the random share of visits is not yet used as weights",
+                "学的是“被查实”(含被查的机会),不是“违规”;随机核查份额可纠偏,尚未加权",
+                "learns 'was verified', the chance of a visit included, not 'violated'; the random share of visits is not yet used as weights",
             ),
             Text("未用价差、天气预报、邻户", "price spread, weather forecast and neighbours are not used"),
             Text("冷启动的概率未经校准", "probabilities of a cold start are not calibrated"),

@@ -1,4 +1,4 @@
-"""M12 违规预报: the probability that a visit in the next seven days would find a violation. A discrete-time hazard."""
+"""M12 违规预报: the hazard of a violation that is verified within the next seven days, at the present rate of visits."""
 
 from __future__ import annotations
 
@@ -119,10 +119,11 @@ class ComingViolation:
             score=min(p * factor, 1.0),
             reasons=(
                 Text(
-                    f"未来 {self.config.horizon_days} 日若核查,查实概率 {percent(p)}"
+                    f"按目前的核查频次,未来 {self.config.horizon_days} 日内查实违规的概率 {percent(p)}"
                     + (f",为平均 {percent(h.base)} 的 {p / h.base:.0f} 倍" if h.base > 0 else "")
                     + f"({how.zh})",
-                    f"a visit within {self.config.horizon_days} days would hold with probability {percent(p)}"
+                    f"at the present rate of visits a violation is verified within {self.config.horizon_days} days "
+                    f"with probability {percent(p)}"
                     + (f", {p / h.base:.0f} × the average of {percent(h.base)}" if h.base > 0 else "")
                     + f" ({how.en})",
                 ),
