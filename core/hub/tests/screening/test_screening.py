@@ -246,3 +246,57 @@ def test_day_without_curves_or_unknown_model_is_told(screening):
         screening(lambda *_: []).run(date(2026, 5, 1))
     with pytest.raises(InputError, match="no model"):
         screening(lambda *_: []).run(LAST, ["m77"])
+
+
+def test_models_that_look_further_back_share_a_block_of_their_own(filled, monkeypatch):
+    """Two features of 60 days are read beside the features of 28, not all features of 60."""
+    seen, read = {}, []
+    plain = Store.city
+
+    def spy(self: Store, last: date, days: int, features: Any) -> Any:
+        read.append((days, set(features)))
+        return plain(self, last, days, features)
+
+    monkeypatch.setattr(Store, "city", spy)
+
+    def model(name: str, window: int, features: tuple[str, ...]) -> Registered[ModelSpec]:
+        def answer(block: Any, context: Any) -> list[Finding]:
+            assert len(block.days) == len(context.calendar) == window
+            seen[name] = {f: block.feature(f).shape for f in features}
+            return [finding("E1")] if name == "m91-short" else [finding("E2")]
+
+        spec = ModelSpec(
+            name, "1", "试", "test", "daily", window, features, (), ALL_GATES, 0.1, NoConfig, lambda _: Scripted(answer),
+            ModelCard(Text("", ""), Text("", ""), Text("", ""), "", (), ()),
+        )  # fmt: skip
+        return Registered(spec, PluginRecord("test", "dist", "1", Guard("test", CLOCK)), NoConfig())
+
+    models = {
+        "m91-short": model("m91-short", 14, ("kwh", "night_kw")),
+        "m92-long": model("m92-long", 60, ("kwh",)),
+        "m93-month": model("m93-month", 28, ("max_kw",)),
+    }
+    run = Screening(filled, CLOCK, models, lambda _: None, TariffBook.load(None), "430200").run(LAST)
+    assert not run.failed
+    assert read == [(28, {"points", "kwh", "night_kw", "max_kw"}), (60, {"points", "kwh"})]
+    assert {n: set(s.values()) for n, s in seen.items()} == {
+        "m91-short": {(3, 14)}, "m92-long": {(3, 60)}, "m93-month": {(3, 28)},
+    }  # fmt: skip
+    assert run.warnings == 2
+
+
+def test_of_readings_only_means_of_circuits_known_on_the_day_are_handed_over(screening, filled, put, rows):
+    names = ["D1/a-avg.hour", "D1/a-rtd", "D1/b-avg.day", "D1/c-avg.hour"]
+    put(
+        filled,
+        registers=[
+            rows("channel", channel_id=names, device_id=["D1"] * 4, protocol=["hj212"] * 4, code=["a", "a", "b", "c"],
+                 statistic=["avg", "rtd", "avg", "avg"], interval=["hour", "moment", "day", "hour"],
+                 role=["production", "production", "treatment", None]),
+            rows("reading", channel_id=[*names, names[0]], device_at=[instant(LAST, 3)] * 4 + [instant(LAST, 20)],
+                 at=[instant(LAST, 3)] * 4 + [instant(LAST, 20)], value=[1.0] * 5),
+        ],
+    )  # fmt: skip
+    got = []
+    screening(lambda _, c: got.append(c.tables["reading"]) or [], reads=("channel", "reading")).run(LAST)
+    assert sorted(got[0].column("channel_id").to_pylist()) == [names[0], names[2]]

@@ -210,7 +210,8 @@ M12 = ModelSpec(
             ),
             Text(
                 "学的是“被查实”(含被查的机会),不是“违规”;随机核查份额可纠偏,尚未加权",
-                "learns 'was verified', the chance of a visit included, not 'violated'; the random share of visits is not yet used as weights",
+                "learns 'was verified', the chance of a visit included, not 'violated'; the random share of visits is "
+                "not yet used as weights",
             ),
             Text("未用价差、天气预报、邻户", "price spread, weather forecast and neighbours are not used"),
             Text("冷启动的概率未经校准", "probabilities of a cold start are not calibrated"),

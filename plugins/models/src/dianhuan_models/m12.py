@@ -1,4 +1,4 @@
-"""M12 违规预报: the hazard of a violation that is verified within the next seven days, at the present rate of visits."""
+"""M12 违规预报: the hazard of a violation verified within the next seven days, at the present rate of visits."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from dianhuan_standards.tariffs import TariffBook
 _KNOWN_SINCE: Mapping[str, str] = {
     "filed_report": "filed_at",
     "outage": "starts_at",
+    "reading": "at",
     "weather": "at",
     "finding": "day",
     "warning": "day",
@@ -46,12 +47,23 @@ def local_day(day: date) -> tuple[datetime, datetime]:
 
 
 def read_tables(store: Store, names: Iterable[str], day: date) -> dict[str, pa.Table]:
-    """Standard tables as known at the end of a day."""
+    """Standard tables as known at the end of a day.
+
+    Of readings, these tiers get the hourly and daily means of production and treatment circuits: what is finer belongs
+    to the real-time tier, and would not fit into memory.
+    """
     tables = {}
     for name in sorted(set(names)):
-        with read_stream(store.engine, Query(name)) as reader:
+        with read_stream(store.engine, _circuit_means(store) if name == "reading" else Query(name)) as reader:
             tables[name] = known_on(reader.read_all(), name, day)
     return tables
+
+
+def _circuit_means(store: Store) -> Query:
+    chosen = Query("channel", equals={"interval": ["hour", "day"], "role": ["production", "treatment"]})
+    with read_stream(store.engine, chosen) as reader:
+        ids = reader.read_all().column("channel_id").to_pylist()
+    return Query("reading", equals={"channel_id": ids})
 
 
 def model_context(
