@@ -23,9 +23,20 @@ $(VENV)/.hub: requirements/hub.txt requirements/constraints.txt $(DISTS) | $(VEN
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.hub
 	@echo "installing the tools of the checks into $(VENV)"
 	$(PIP) -r requirements/dev.txt
-	@command -v node >/dev/null || { echo "installing Node for the second verifier"; \
-	  (apt-get update && apt-get install -y --no-install-recommends nodejs) >/dev/null 2>&1; } \
-	  || echo "Node could not be installed: the test of the second verifier will be skipped"
+	@for need in node:nodejs mosquitto:mosquitto openssl:openssl; do \
+	  PATH="$$PATH:/usr/sbin" command -v $${need%%:*} >/dev/null || { echo "installing $${need##*:} for the tests"; \
+	  (apt-get update && apt-get install -y --no-install-recommends $${need##*:}) >/dev/null 2>&1; } \
+	  || echo "$${need##*:} could not be installed: the tests that need it will be skipped"; done
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	@echo "fetching other people's verifiers for the slow tests"
+	@command -v go >/dev/null || (apt-get update && apt-get install -y --no-install-recommends golang-go \
+	  golang-golang-x-mod-dev) >/dev/null 2>&1 || echo "Go could not be installed: its verifier will be skipped"
+	@$(PIP) --ignore-requires-python --no-deps aics-tlog==0.2.1 aics-witness==0.1.0 || echo "aics-tlog is skipped"
+	@command -v npm >/dev/null || (apt-get update && apt-get install -y --no-install-recommends npm) >/dev/null 2>&1 || true
+	@npm install --silent --no-audit --no-fund --no-package-lock --prefix conformance/federation/node >/dev/null 2>&1 \
+	  || echo "npm packages could not be fetched: their verifiers will be skipped"
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
@@ -36,8 +47,9 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 setup: $(VENV)/.hub          ## install the hub with its plugins
 setup-dev: $(VENV)/.dev      ## install the tools of the checks too
 
-demo: $(VENV)/.hub           ## a city's night with known truth, end to end
+demo: $(VENV)/.hub           ## a city's night with known truth, then two cities and an agency in federation
 	$(BIN)/dianhuan demo
+	$(BIN)/dianhuan federation demo
 
 lint: $(VENV)/.dev           ## ruff: style and format
 	$(BIN)/ruff check .
@@ -54,7 +66,7 @@ check: lint types contracts  ## everything that needs no test run
 test: check                  ## checks and tests, as CI runs them
 	$(BIN)/pytest -q
 
-test-all: check              ## the slow suites too
+test-all: check $(VENV)/.all  ## the slow suites too
 	$(BIN)/pytest -q -m "slow or not slow"
 
 bench: $(VENV)/.bench        ## every benchmark; results under benchmarks/out

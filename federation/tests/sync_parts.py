@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +18,14 @@ from types import ModuleType
 from typing import Any
 
 import httpx
+import uvicorn
 
+from dianhuan_federation.bundle import log_hash
 from dianhuan_federation.config import FederationConfig, Peer
-from dianhuan_federation.core import Submission
+from dianhuan_federation.core import Submission, load_trust
+from dianhuan_federation.guard import CheckpointGuard
+from dianhuan_federation.log_store import TileLog
+from dianhuan_federation.nodes import Cosigner, NodeConfig, create_node, node_app
 from dianhuan_federation.replica import FEDERATED_TABLES, Delivery, Merge, Merged
 from dianhuan_federation.sync import Subscriber as Joined
 from dianhuan_sdk import PluginContext, Secret
@@ -77,12 +84,15 @@ class FixedClock:
         return self.now().date()
 
 
+@dataclass
 class Home(Subscriber):
     """A hub in a folder that has joined the small federation of the vectors."""
 
+    builder: Any = None
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.builder = self.world.TrustBuilder()
+        self.builder = self.builder or self.world.TrustBuilder()
         self.clock = FixedClock(self.world.NOW)
         (self.folder / "root.json").write_bytes(self.builder.bootstrap())
         (self.folder / "policy.txt").write_bytes(self.world.policy_text())
@@ -190,3 +200,36 @@ def answering(
         thread.join()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
+
+
+@contextmanager
+def node(world: ModuleType, folder: Path, logs: Sequence[Any], trust: Any = None) -> Iterator[str]:
+    """A mirror of some logs under uvicorn on loopback; its address."""
+    builder = trust or world.TrustBuilder()
+    loaded = load_trust(builder.bootstrap(), builder.build(), world.NOW)
+    for log in logs:
+        place = folder / "mirror" / "logs" / log_hash(log.origin)
+        write(place, {"checkpoint": log.heads[-1], **log.tiles()})
+        write(place / "checkpoints", {h.split(b"\n")[1].decode(): h for h in log.heads})
+        write(folder / "blob" / "sha256", log.blobs)
+    write(folder / "trust", builder.build())
+    access_guard = CheckpointGuard(folder / "access.guard")
+    access = TileLog.create(folder / "access", "fed.example/430000/access", world.signer("access"), access_guard)
+    listening = socket.create_server(("127.0.0.1", 0))
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    mirror = Cosigner("prov.example/m43", world.signer("m43"))
+    config = NodeConfig(folder=folder, bases=[base], access=access, mirror=mirror, trust_folder=folder / "trust")
+    create_node(config)
+    app = node_app(config, lambda: loaded, lambda: world.NOW)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.005)
+    try:
+        yield base
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()

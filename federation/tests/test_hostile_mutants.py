@@ -215,7 +215,7 @@ def no_v8(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_v9(patch: pytest.MonkeyPatch) -> None:
-    def lenient(batch: Any, subject: Any, blobs: Any, caps: Any) -> bytes:
+    def lenient(batch: Any, subject: Any, blobs: Any, caps: Any, schemas: Any, decoders: Any) -> bytes:
         return gzip.decompress(blobs[batch.encodings[0].digest["sha256"]])
 
     patch.setattr(_batch_steps, "v9_blob", lenient)

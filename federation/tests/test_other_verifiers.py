@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,24 @@ def test_aics_tlog_gives_the_same_answers_on_notes_and_keys(vectors: Path) -> No
         problem = aics_tlog.ed25519_public_key_problem(_b64(case["public"]))
         if case["name"] != "not on the curve":
             assert (problem is None) is case["accepted"], case["name"]
+
+
+def test_our_own_command_line_passes_the_way_of_a_stranger(vectors: Path) -> None:
+    command = shutil.which("dianhuan", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if command is None:
+        pytest.skip("the command dianhuan is not installed")
+    words = [sys.executable, vectors / "conformance_cli.py", command, "federation", "verify"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert (answer["otherwise"], answer["left_out"], done.returncode) == ({}, ["v3-fork"], 0)
+    assert answer["cases"] == 19
+
+
+def test_hostile_command_that_accepts_everything_does_not_pass(vectors: Path, tmp_path: Path) -> None:
+    liar = tmp_path / "liar.py"
+    liar.write_text('print(\'{"verdict": {"state": "accepted"}, "logs": {}}\')\n')
+    words = [sys.executable, vectors / "conformance_cli.py", sys.executable, liar]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1
+    assert len(answer["otherwise"]) == answer["cases"]

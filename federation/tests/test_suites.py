@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from dianhuan_federation.core import (
     NAMED,
@@ -166,7 +169,7 @@ def test_the_suite_verifies_what_openssl_signs_under_the_default_id_only(
 
 @needs_openssl
 def test_openssl_gives_the_same_verdicts_on_the_vectors(sm2_letter: ModuleType, tmp_path: Path) -> None:
-    """But for spellings that OpenSSL's DER reader tolerates and our log must not."""
+    """But for one spelling of a key, which OpenSSL takes and trust files must not."""
     spki = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d034200")
     pub, answers = tmp_path / "pub.der", {}
     for case in sm2_letter.cases():
@@ -255,3 +258,19 @@ def test_signing_without_the_library_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "gmssl_pyx", None)
     with pytest.raises(ConfigError, match="gmssl-pyx"):
         Sm2Signer.generate()
+
+
+def test_a_key_file_may_hold_an_sm2_key(sm2: Sm2Signer) -> None:
+    from dianhuan_federation.keys import public_form, read_signer
+
+    made = ec.generate_private_key(ec.SECP256R1())
+    other = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    signer = read_signer(f"dianhuan key role: publisher\n{sm2.pem()}", "publisher")
+    assert signer.public == sm2.public
+    assert sm2.public.verify(signer.sign(b"m"), b"m")
+    with pytest.raises(ConfigError, match="role"):
+        read_signer(f"dianhuan key role: publisher\n{sm2.pem()}", "log")
+    with pytest.raises(ConfigError, match="no key file"):
+        read_signer(other)
+    form = public_form("log", SM2_SM3, base64.b64encode(sm2.public.raw).decode())
+    assert parse_vkey(form.vkey("fed.example/430200/r1"), known_suites()).key == sm2.public

@@ -46,14 +46,6 @@ class FederationConfig(_Section):
     transport_key: SecretRef | None = None
     witness_key: SecretRef | None = None
     mirror_key: SecretRef | None = None
-    access_key: SecretRef | None = Field(default=None, description="key of the log of who acquired what")
-    witness_name: str = Field(
-        default="", description="this witness in witness policies, e.g. prov43.example.cn/witness"
-    )
-    mirror_name: str = Field(default="", description="this mirror's name, another one")
-    addresses: tuple[str, ...] = Field(
-        default=(), description="scheme and authority under which this hub is reached, e.g. https://hub.example.cn"
-    )
     pseudonym_key: SecretRef | None = Field(default=None, description="key of the pseudonyms; it never leaves the city")
     witnesses: tuple[str, ...] = Field(default=(), description="base addresses of witnesses")
     mirrors: tuple[str, ...] = Field(default=(), description="base addresses of mirrors to push to")

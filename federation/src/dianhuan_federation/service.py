@@ -45,9 +45,9 @@ def _seconds_until(now: datetime, at: time) -> float:
 
 
 def _routes(context: PluginContext) -> ASGIApp:
-    from dianhuan_federation.node import serve_node
+    from dianhuan_federation.nodes import hub_routes
 
-    return serve_node(context, _settings(context))
+    return hub_routes(context)
 
 
 def _settings(context: PluginContext) -> FederationConfig:

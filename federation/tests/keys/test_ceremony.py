@@ -7,7 +7,9 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from dianhuan_federation.cli import app
 from dianhuan_federation.config import FederationConfig
 from dianhuan_federation.core import Code, Heartbeat, State, build_statement, key_id, parse_policy, statement_digest
 from dianhuan_federation.keys import OwnLog, read_key_file
@@ -266,10 +268,6 @@ def test_snapshot_and_timestamp_are_signed_again(members: Ceremony) -> None:
 
 
 def test_the_commands_ask_in_two_languages_for_what_is_left_out(fed: Ceremony) -> None:
-    from typer.testing import CliRunner
-
-    from dianhuan_federation.cli import app
-
     answers = [fed.repository, CITY, "株洲", "fed.example", fed.holder("prov-43-1"), fed.folder / "i.json", fed.policy]
     typed = "".join(f"{answer}\n" for answer in answers)
     result = CliRunner().invoke(app, ["invite", *map(str, fed.now())], input=typed)
@@ -288,6 +286,33 @@ def test_the_own_log_is_read_back(members: Ceremony, hub: str) -> None:
     assert (log.origin, log.size) == (f"fed.example/{hub}/r1", 2)
     assert log.next("alive") == (3, beats.before)
     assert log.next("grants") == (1, None)
+
+
+def test_a_holder_sees_what_he_signs_and_may_say_no(fed: Ceremony) -> None:
+    given = ["--repository", fed.repository, "--out", fed.folder / "a", *fed.now(9)]
+    draft = fed.draft(fed.run("trust", "renew", "root", *given), fed.folder / "a")
+    before = draft.read_bytes()
+    command = ["trust", "sign", str(draft), "--key", str(fed.holder("root-1"))]
+    refused = CliRunner().invoke(app, command, input="n\n")
+    assert refused.exit_code == 1
+    assert "fingerprint SM3" in refused.output
+    assert "root: 3 of 5 must sign" in refused.output
+    assert draft.read_bytes() == before
+    assert CliRunner().invoke(app, command, input="y\n").exit_code == 0
+    assert draft.read_bytes() != before
+
+
+def test_a_rotation_that_came_to_nothing_is_made_again(members: Ceremony) -> None:
+    """A key that nobody admitted is not the one that vouches for the next, and the settings do not name it."""
+    options = ["--repository", members.repository, "--keys", members.folder / CITY / "keys", *members.now(1)]
+    for name in ("a.json", "b.json"):
+        out = members.folder / CITY / name
+        made = members.run("rotate", "keys", "--hub", CITY, "--role", "publisher", "--out", out, *options)
+    assert made["keys"] == ["publisher-3.pem"]
+    waiting = members.join(CITY, days=1)
+    assert "publisher-1.pem" in waiting["config"]
+    members.admit(CITY, "--overlap", "0", request="b.json", days=1)
+    assert "publisher-3.pem" in members.join(CITY, days=2)["config"]
 
 
 def test_a_witness_key_gives_its_line_for_policies(fed: Ceremony) -> None:

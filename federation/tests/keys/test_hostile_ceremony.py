@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dianhuan_federation.core import Refused, canonical
+from dianhuan_federation.core import Refused, canonical, key_id
 from dianhuan_federation.keys import (
     Draft,
     HubRole,
@@ -17,6 +17,7 @@ from dianhuan_federation.keys import (
     read_key_file,
     read_signer,
     request_keys,
+    request_rotation,
 )
 
 Ceremony = Any
@@ -197,8 +198,6 @@ def test_hostile_request_without_an_invited_role(fed: Ceremony) -> None:
 
 
 def test_hostile_request_of_an_uninvited_hub(members: Ceremony, spoil_envelope: Any) -> None:
-    from dianhuan_federation.keys import request_rotation
-
     file = {"hub": "430300", "origins": [{"origin": "fed.example/430300/r1"}]}
     request = members.folder / "uninvited.json"
     new = read_signer(generate("publisher").pem)
@@ -394,8 +393,6 @@ def test_hostile_old_repository_after_a_newer_one_was_seen(members: Ceremony) ->
 
 
 def test_hostile_rotation_without_the_old_key(members: Ceremony) -> None:
-    from dianhuan_federation.keys import request_rotation
-
     store = TrustRepository(members.repository)
     new = read_signer(generate("publisher").pem)
     request = members.folder / "r.json"
@@ -405,8 +402,6 @@ def test_hostile_rotation_without_the_old_key(members: Ceremony) -> None:
 
 
 def test_hostile_rotation_by_a_revoked_key(members: Ceremony) -> None:
-    from dianhuan_federation.core import key_id
-
     key = key_id(read_key_file(members.key(CITY, "publisher")).public)
     out = members.folder / "r"
     since = ["--since", members.world.iso(members.time(1)), "--reason", "stolen", "--out", out, *members.now(2)]
@@ -416,7 +411,11 @@ def test_hostile_rotation_by_a_revoked_key(members: Ceremony) -> None:
     members.publish(draft, days=2)
     request = members.folder / CITY / "rotation.json"
     options = ["--repository", members.repository, "--keys", members.folder / CITY / "keys", "--out", request]
-    members.run("rotate", "keys", "--hub", CITY, "--role", "publisher", *options, *members.now(3))
+    command = ["rotate", "keys", "--hub", CITY, "--role", "publisher", *options, *members.now(3)]
+    assert "lacks the publisher key" in members.refused(*command)
+    new, old = read_signer(generate("publisher").pem), read_key_file(members.key(CITY, "publisher"))
+    file = TrustRepository(members.repository).hub_file(CITY)
+    request.write_bytes(request_rotation(file, [("publisher", new)], [old], members.time(3)))
     assert "not vouched for" in members.refused(*admit_options(members, request, 3))
 
 
@@ -431,8 +430,6 @@ def test_hostile_rotation_by_a_revoked_key(members: Ceremony) -> None:
     ],
 )
 def test_hostile_revocations_that_cannot_be(members: Ceremony, options: dict[str, str], says: str) -> None:
-    from dianhuan_federation.core import key_id
-
     key = key_id(read_key_file(members.key(CITY, "publisher")).public)
     given = {"--hub": CITY, "--key": key, "--since": members.world.iso(members.time(1)), "--reason": "x", **options}
     pairs = [x for pair in given.items() for x in pair]
@@ -441,8 +438,6 @@ def test_hostile_revocations_that_cannot_be(members: Ceremony, options: dict[str
 
 
 def test_hostile_revocation_made_milder(members: Ceremony) -> None:
-    from dianhuan_federation.core import key_id
-
     key = key_id(read_key_file(members.key(CITY, "publisher")).public)
     given = ["--hub", CITY, "--key", key, "--reason", "x", "--repository", members.repository]
     since = ["--since", members.world.iso(members.time(1)), "--out", members.folder / "r", *members.now(5)]
@@ -526,3 +521,33 @@ def test_hostile_damage_to_the_repository_is_told(members: Ceremony, name: str, 
     if name != "1.root.json":
         assert members.refused("trust", "renew", "prov-43", *out)
     assert publish_refused(members, days=1)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "ftp://hub.example/",
+        "https://user:pass@hub.example/",
+        "https://hub.example/?x=1",
+        "hub",
+        "file:///etc",
+        "https://[::1",
+    ],
+)
+def test_hostile_endpoints_are_refused_by_city_and_province(fed: Ceremony, endpoint: str) -> None:
+    fed.invite(CITY)
+    options = fed.join_options(CITY)
+    options[options.index("--endpoint") + 1] = endpoint
+    assert "endpoint" in fed.refused("join", *options, "--fingerprint", fed.fingerprint())
+    assert not (fed.folder / CITY / "keys").exists()
+
+
+def test_hostile_names_do_not_steer_the_terminal(fed: Ceremony) -> None:
+    out = fed.folder / "i.json"
+    given = ["--hub", CITY, "--name", "\x1b[2J\u202eevil", "--authority", "fed.example", "--policy", fed.policy]
+    key = ["--key", fed.holder("prov-43-1"), "--out", out]
+    code, shown, _ = fed.raw("invite", "--repository", fed.repository, *given, *key, *fed.now())
+    assert code == 0
+    assert "evil" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown

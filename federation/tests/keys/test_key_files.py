@@ -28,6 +28,7 @@ from dianhuan_federation.keys import (
     refuse_reuse,
     write_key,
 )
+from dianhuan_federation.suites import SM2_SM3, Sm2Signer
 from dianhuan_sdk import ConfigError, InputError
 
 Ceremony = Any
@@ -53,6 +54,16 @@ def test_openssl_reads_the_key_file(tmp_path: Path) -> None:
     command = ["openssl", "pkey", "-in", str(tmp_path / "k.pem"), "-pubout", "-outform", "DER"]
     der = subprocess.run(command, check=True, capture_output=True).stdout
     assert der[-32:] == key.public.raw
+
+
+def test_a_key_file_may_hold_an_sm2_key() -> None:
+    pytest.importorskip("gmssl_pyx")
+    made = Sm2Signer.generate()
+    signer = read_signer(f"dianhuan key role: publisher\n{made.pem()}", "publisher")
+    assert signer.public.suite == SM2_SM3
+    assert made.public.verify(signer.sign(b"x"), b"x")
+    with pytest.raises(ConfigError, match="role publisher"):
+        read_signer(f"dianhuan key role: publisher\n{made.pem()}", "log")
 
 
 def test_hostile_overwriting_a_key_is_refused(tmp_path: Path) -> None:

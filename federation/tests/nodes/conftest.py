@@ -19,7 +19,7 @@ from dianhuan_federation import log_store
 from dianhuan_federation.core import WARNING_ROWS, Ed25519Signer, Trust, encode_rows, load_trust
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
-from dianhuan_federation.nodes import Cosigner, LogCopy, NodeConfig, RequestAuth, create_node, node_app
+from dianhuan_federation.nodes import Cosigner, LogCopy, NodeConfig, RequestAuth, _store, create_node, node_app
 from dianhuan_sdk import ConfigError
 
 CITY = "430200"
@@ -32,6 +32,7 @@ ORIGIN = f"fed.example/{CITY}/r1"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of small files: what fsync does is the system's business, not these tests'."""
     monkeypatch.setattr(log_store.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(_store, "SYNCHRONOUS", "OFF")
 
 
 @dataclass

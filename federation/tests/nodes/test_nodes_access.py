@@ -60,6 +60,7 @@ async def test_every_payload_handed_out_stands_in_the_access_log(
     shared, limited = made.blobs
     auth = federation.auth(grant="grant-1")
     await client.get(f"{node.base}/blob/sha256/{shared}")
+    await client.get(f"{node.base}/blob/sha256/{shared}", auth=federation.auth("430100"))
     await client.get(f"{node.base}/blob/sha256/{limited}", auth=auth)
     await client.get(f"{node.base}/pack", auth=auth)
     await client.get(f"{node.base}/pack", params={"from": log.size}, auth=auth)
@@ -67,7 +68,7 @@ async def test_every_payload_handed_out_stands_in_the_access_log(
     now = int(federation.clock())
     rows = [(e["hub"], e["grants"], e["digests"]) for e in recorded(node)]
     assert rows == [
-        ("", [], [shared]),
+        ("430100", [], [shared]),
         ("440100", ["grant-1"], [limited]),
         ("440100", ["grant-1"], [shared, limited]),
     ]
@@ -86,7 +87,9 @@ async def test_many_readers_at_once_are_all_recorded(
     log, made = city_log()
     node = serving(nodes, log, made)
     shared = next(iter(made.blobs))
-    answers = await asyncio.gather(*(client.get(f"{node.base}/blob/sha256/{shared}") for _ in range(40)))
+    answers = await asyncio.gather(
+        *(client.get(f"{node.base}/blob/sha256/{shared}", auth=federation.auth()) for _ in range(40))
+    )
     assert {answer.status_code for answer in answers} == {200}
     assert len(recorded(node)) == 40
 
@@ -102,7 +105,7 @@ async def test_hostile_payload_is_not_sent_where_access_cannot_be_recorded(
 
     monkeypatch.setattr(node.config.access, "append", full)
     for path in (f"blob/sha256/{next(iter(made.blobs))}", "pack"):
-        answer = await client.get(f"{node.base}/{path}")
+        answer = await client.get(f"{node.base}/{path}", auth=federation.auth())
         assert (answer.status_code, answer.json()["error"]) == (500, "node")
 
 

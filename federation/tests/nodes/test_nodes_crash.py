@@ -18,7 +18,7 @@ import pytest
 from dianhuan_federation.core import consistency_proof, leaf_hash, nodes_of, parse_checkpoint
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import TileLog
-from dianhuan_federation.nodes import OtherSize, add_checkpoint, witnessed
+from dianhuan_federation.nodes import OtherSize, _store, add_checkpoint, witnessed
 from dianhuan_sdk import TerminalError, TransientError
 
 ORIGIN = "fed.example/430200/r1"
@@ -56,7 +56,7 @@ PROCESS = """
     if place == "publish":
         _heads.HeadStore._publish = die
     elif place == "file":
-        _heads.write_durably = die
+        Path.replace = die
     elif place == "sign":
         _heads._united = die
     elif place == "answer":
@@ -138,3 +138,22 @@ async def test_hostile_sigkill_before_the_answer_never_leads_to_a_fork(
         assert parse_checkpoint(served)[0] == parse_checkpoint(right.checkpoint())[0]
     finally:
         again.kill()
+
+
+def test_a_node_writes_through_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    database = _store.Database(tmp_path / "x.sqlite", "CREATE TABLE IF NOT EXISTS t (a INTEGER)", create=True)
+    assert database.rows("PRAGMA synchronous") == [(3,)]
+    assert database.rows("PRAGMA journal_mode") == [("truncate",)]
+
+    def fail() -> None:
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert database.rows("SELECT * FROM t") == []
+    database.close()
+    with pytest.raises(TransientError):
+        database.rows("SELECT * FROM t")

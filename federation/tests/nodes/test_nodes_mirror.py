@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
 
+from dianhuan_federation import log_store
 from dianhuan_federation.core import (
     COSIGNATURE,
     Tile,
@@ -31,6 +33,7 @@ from dianhuan_federation.nodes import (
     Limits,
     PackReader,
     _client,
+    _mirror,
     add_checkpoint,
     content_digest,
     is_subtree,
@@ -42,7 +45,7 @@ from dianhuan_federation.nodes import (
     witnessed,
 )
 from dianhuan_federation.nodes._wire import EntriesHead, packages
-from dianhuan_sdk import TerminalError, TransientError
+from dianhuan_sdk import ConfigError, TerminalError, TransientError
 
 CityLog = Callable[..., tuple[TileLog, Any]]
 
@@ -163,6 +166,36 @@ async def test_a_mirror_that_restarts_in_the_middle_goes_on(
     assert size_of(again, log.origin) == 0
     await push(client, f"{again.base}/mirror", log)
     assert fsck(copy_of(again, log.origin)).size == 600
+
+
+@pytest.mark.parametrize("steps", [(3, 4), (250, 10)])
+async def test_hostile_crash_at_every_write_leaves_a_copy_that_goes_on(
+    federation: Any, nodes: Any, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, steps: tuple[int, int]
+) -> None:
+    node = nodes.start()
+    url = f"{node.base}/mirror"
+    log = federation.log()
+    log.append([b"first %d" % i for i in range(steps[0])])
+    await push(client, url, log)
+    log.append([b"then %d" % i for i in range(steps[1])])
+    original, point, done = log_store.write_durably, 0, 0
+
+    def dying(path: Any, data: bytes) -> None:
+        nonlocal done
+        if done == point:
+            raise ConfigError("killed here")
+        done += 1
+        original(path, data)
+
+    monkeypatch.setattr(log_store, "write_durably", dying)
+    monkeypatch.setattr(_mirror, "write_durably", dying)
+    while size_of(node, log.origin) < log.size:
+        with suppress(TransientError):
+            await push(client, url, log)
+        assert fsck(copy_of(node, log.origin)).size in (steps[0], log.size)
+        point, done = point + 1, 0
+    assert point >= 4
+    assert fsck(copy_of(node, log.origin)) == fsck(log.folder)
 
 
 def entries_body(log: TileLog, start: int, end: int, most: int = 99, wrong: int = -1) -> bytes:

@@ -24,6 +24,8 @@ from dianhuan_federation.core import (
     padding,
     write_header,
 )
+from dianhuan_federation.guard import CheckpointGuard
+from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.nodes import END, Limits, PackEnd, PackReader, _plan, origin_hash, read_pack, write_pack
 
 H = "a" * 64
@@ -312,6 +314,48 @@ async def test_many_logs_come_in_one_answer(
     assert end.absent == ("fed.example/430100/r1",)
     assert digests(files) == set(made.blobs)
     assert (await client.post(f"{node.base}/pack", json={"logs": wants})).status_code == 401
+
+
+async def test_thirty_days_of_many_logs_come_in_few_requests(
+    federation: Any, nodes: Any, world: Any, client: httpx.AsyncClient
+) -> None:
+    """Five logs, a head with a payload a day, caught up from nothing: the answer is whole, verified and one request."""
+    days, origins = 30, [f"fed.example/43{number:04d}/r1" for number in range(1, 6)]
+    builder = world.TrustBuilder(hubs={o.split("/")[1]: world.hub_file(o.split("/")[1]) for o in origins})
+    builder.hubs["440100"] = world.hub_file("440100")
+    federation.trust = world.load_trust(builder.bootstrap(), builder.build(), world.NOW)
+    mirror = federation.folder / "node" / "mirror" / "logs"
+    blobs = federation.folder / "node" / "blob" / "sha256"
+    blobs.mkdir(parents=True)
+    node = nodes.start()
+    node.stop()
+    nodes.running.clear()
+    for origin in origins:
+        made = world.Log(origin.split("/")[1])
+        made.add_policy()
+        name = f"mirror/logs/{origin_hash(origin)}"
+        log = TileLog.create(
+            node.config.folder / name,
+            origin,
+            federation.signer(f"log-{made.hub}"),
+            CheckpointGuard(federation.folder / f"{made.hub}.guard"),
+        )
+        for day in range(days):
+            made.add_batch([world.warning_row(day + 1)])
+            log.append(made.entries[log.size :])
+        for digest, data in made.blobs.items():
+            (blobs / digest).write_bytes(data)
+    assert len(list(mirror.iterdir())) == 5
+    again = nodes.start(create=False, access=node.config.access)
+    wants = [{"origin": origin, "from": 0} for origin in origins]
+    answer = await client.post(f"{again.base}/pack", json={"logs": wants}, auth=federation.auth())
+    files, end = read(answer.content)
+    assert (end.more, end.absent) == ((), ())
+    verifier = Verifier(federation.trust, world.parse_policy(world.policy_text("quorum none")), world.NOW, "440100")
+    for origin in origins:
+        report = verifier.verify(submission(files, origin))
+        assert report.verdict == ACCEPTED
+        assert [entry.verdict.state for entry in report.entries] == [State.ACCEPTED] * (days + 1)
 
 
 async def test_a_large_answer_ends_at_a_head_and_says_so(

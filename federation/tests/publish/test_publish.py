@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -261,6 +262,32 @@ def test_conditional_rows_wait_for_a_grant(city: City, today: date) -> None:
     assert set(states(city, reader="430200")) == {"accepted", "soft-fail"}, "a stranger to the grant"
 
 
+def test_a_grant_stands_in_the_logs_of_both(city: City, world: ModuleType, today: date, tmp_path: Path) -> None:
+    city.use(ROWS)
+    city.publisher.begin()
+    city.publisher.publish(today)
+    envelope = city.grant(ROWS)
+    consumer = type(city)(world, tmp_path / "consumer")
+    reader = world.READER
+    consumer.settings = replace(
+        consumer.settings,
+        origin=f"fed.example/{reader}/r1",
+        log_key=world.signer(f"log-{reader}"),
+        publisher_keys=[world.signer(f"publisher-{reader}")],
+    )
+    consumer.publisher.begin()
+    (accepted,) = consumer.publisher.log_grant(today, envelope).drafts
+    said = parse(accepted.statement)["predicate"]
+    assert (said["grant"], said["assigner"]) == (f"grant-{ROWS}", world.HUB)
+    assert said["envelope"] == sha256(envelope).hexdigest()
+    assert set(states(consumer)) == {"accepted"}
+    stranger = type(city)(world, tmp_path / "stranger")
+    stranger.settings = replace(stranger.settings, origin="fed.example/430100/r1")
+    stranger.publisher.begin()
+    with pytest.raises(InputError, match="of or for this hub"):
+        stranger.publisher.log_grant(today, envelope)
+
+
 def test_a_policy_never_says_two_things_under_one_version(city: City, today: date) -> None:
     city.start("outcome-counts")
     city.use("outcome-counts", purpose="other")
@@ -360,7 +387,20 @@ def test_an_inspector_sees_the_readings_behind_one_warning(city: City, today: da
         if r["metering_point_id"] == "m5" and r["day"].isoformat() == row["day"]
     )
     assert [None if v is None else float(v) for v in records[0]["kw"]] == stored["kw"]
-    assert b"m4" not in opening, "raw rows of that enterprise and day only"
+
+
+def test_a_lost_commitment_is_made_again_from_the_same_readings(city: City, today: date) -> None:
+    city.start(ROWS)
+    (draft,) = city.publisher.publish(today).drafts
+    record = parse(lines_of(draft.payload)[7])["record_id"]
+    kept = city.publisher.open_commitment(record)
+    file = city.settings.private / "commitments" / f"{draft.index}.json"
+    assert file.stat().st_mode & 0o077 == 0
+    file.unlink()
+    assert city.publisher.open_commitment(record) == kept
+    city.change("load_curve", lambda row: row["metering_point_id"] == "m2", kwh=1.0)
+    with pytest.raises(InputError, match="do not give it again"):
+        city.publisher.open_commitment(record)
 
 
 def test_hostile_openings_are_refused(city: City, today: date) -> None:

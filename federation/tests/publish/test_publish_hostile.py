@@ -20,6 +20,7 @@ import pytest
 from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import State, bundles_of, lines_of, parse
 from dianhuan_federation.evaluation import passport_bytes
+from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.policy import SHIPPED, EgressGate
 from dianhuan_sdk import ConfigError, InputError, TransientError
 from dianhuan_standards.tables import TABLES
@@ -88,7 +89,50 @@ def test_hostile_crash_at_every_write_point(
         assert one.publisher.publish(today).drafts == []
         shutil.rmtree(one.folder)
         number += step
-    assert number > 80, "every fsync, rename, commit, guard step and removal"
+    assert number > 70, "every fsync, rename, commit, guard step and removal"
+
+
+@pytest.mark.parametrize("before", ["advance", "ledger"])
+def test_hostile_crash_and_then_other_data(
+    city: City,
+    same: Callable[[City, Path], City],
+    in_child: Callable[[Callable[[], object]], int],
+    today: date,
+    tmp_path: Path,
+    before: str,
+) -> None:
+    """Killed before the guard moves, or before the state is written; when the hub starts again its tables differ.
+
+    What was decided is published as it was decided, and the secret cells behind it are known.
+    """
+    city.use("warning-counts")
+    city.publisher.begin()
+    reference = same(city, tmp_path / "reference")
+    reference.publisher.publish(today)
+
+    def die() -> None:
+        def kill(*_: object) -> None:
+            os.kill(os.getpid(), 9)
+
+        if before == "advance":
+            CheckpointGuard.advance = kill
+        else:
+            commit = city.storage.commit
+
+            def once(batches: Any, state: Any) -> Any:
+                return kill() if state.get("publish.ledger") else commit(batches, state)
+
+            city.storage.commit = once
+        city.publisher.publish(today)
+
+    assert in_child(die) == -9
+    city.remove("warning", lambda row: row["day"] < today - timedelta(5))
+    ledger = city.publisher.ledger()
+    assert [entry.kind for entry in ledger.entries] == ["share-policy", *["statistic-batch"] * 3]
+    assert ledger.cells == reference.publisher.ledger().cells
+    assert len(ledger.cells["warnings"]) > 0
+    assert ledger.blind == {}
+    assert {str(entry.verdict.state) for entry in city.verified(policy=b"quorum none\n").entries} == {"accepted"}
 
 
 def test_hostile_second_process_loses_cleanly(
@@ -187,9 +231,12 @@ def test_recovery_knows_the_cells_of_statistics_again(
     city: City, same: Callable[[City, Path], City], today: date, tmp_path: Path
 ) -> None:
     old_backup(city, same, today, tmp_path)
+    cells = city.publisher._journal.ledger().cells
+    city.storage.commit([], {"publish.ledger": b""})
     city.publisher.recover(*mirror(tmp_path))
+    assert city.publisher.ledger().cells == cells
     assert len(city.publisher.ledger().cells["warnings"]) > 0
-    assert city.publisher.ledger().blind == set()
+    assert city.publisher.ledger().blind == {}
 
 
 def test_hostile_statistic_after_the_cells_are_lost(
@@ -197,12 +244,15 @@ def test_hostile_statistic_after_the_cells_are_lost(
 ) -> None:
     """Where the hub's tables do not give the released cells any more, no statistic follows that could be subtracted."""
     old_backup(city, same, today, tmp_path)
+    city.storage.commit([], {"publish.ledger": b""})
     city.remove("warning", lambda row: row["day"] < today - timedelta(5))
     city.publisher.recover(*mirror(tmp_path))
-    assert city.publisher.ledger().blind == {"warnings"}
-    report = city.publisher.publish(today + timedelta(9))
-    assert [d.kind for d in report.drafts if d.kind == "statistic-batch"] == []
+    assert city.publisher.ledger().blind == {"warnings": "2027-01-11"}
+    report = city.publisher.publish(today)
+    assert [d.kind for d in report.drafts if d.kind in ("statistic-batch", "correction")] == []
     assert any("by subtraction" in refusal.reason for refusal in report.refused)
+    later = city.publisher.publish(today + timedelta(4))
+    assert [d.kind for d in later.drafts if d.kind == "statistic-batch"] == ["statistic-batch"], "a week after the loss"
 
 
 def test_hostile_mirror_that_is_behind(
@@ -262,6 +312,36 @@ def test_hostile_hub_state_restored_from_an_old_backup(
     shutil.copy(backup.folder / "hub.sqlite", city.folder / "hub.sqlite")
     assert city.publisher.publish(today).drafts == []
     assert entries(city) == before
+
+
+def test_the_next_epoch_remembers_what_was_released(city: City, today: date) -> None:
+    city.start(ROWS, "warning-counts")
+    city.publisher.publish(today)
+    cells, sent = city.publisher.ledger().cells, city.publisher.ledger().sent
+    city.publisher.close_shard(today, "fed.example/430200/r2", "new epoch")
+    city.settings = replace(city.settings, origin="fed.example/430200/r2")
+    for witness in city.witnesses:
+        witness.held = None
+    city.publisher.begin()
+    report = city.publisher.publish(today)
+    assert [d.kind for d in report.drafts] == ["share-policy", "share-policy"]
+    city.publisher.log_grant(today, city.grant(ROWS))
+    assert city.publisher.publish(today).drafts == [], "nothing that the first log said is said again"
+    assert (city.publisher.ledger().cells, city.publisher.ledger().sent) == (cells, sent)
+    city.change("warning", lambda row: row["entity_id"] == "e1", score=0.9)
+    assert [d.kind for d in city.publisher.publish(today).drafts] == ["result-batch"]
+    assert (city.settings.public / "log-r1" / "checkpoint").exists()
+
+
+def test_hostile_epoch_begun_on_a_hub_that_lost_everything(city: City, today: date) -> None:
+    """A second epoch without the memory of the first says nothing about days that the first may have told."""
+    city.settings = replace(city.settings, origin="fed.example/430200/r2")
+    city.start("warning-counts")
+    assert [e.kind for e in city.publisher.ledger().entries if e.kind == "statistic-batch"] == []
+    city.storage.commit([], {"publish.ledger": b""})
+    report = city.publisher.publish(today + timedelta(10))
+    assert sum(d.kind == "statistic-batch" for d in report.drafts) == 1
+    assert any("by subtraction" in refusal.reason for refusal in report.refused)
 
 
 def test_hostile_log_is_never_begun_twice(city: City, today: date) -> None:

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dianhuan_devices.hj212 import Centre, Hj212Frame, Sm4, Station, encode, factor, profile, profiles
+from dianhuan_devices.hj212 import (
+    Centre,
+    Header,
+    Hj212Frame,
+    Sm4,
+    Station,
+    answer_to,
+    encode,
+    factor,
+    profile,
+    profiles,
+)
+from dianhuan_devices.hj212._centre import Answers
 from dianhuan_sdk import ConfigError, Device, Due, InputError, Secret
 from dianhuan_standards import TABLES
 
@@ -69,6 +81,15 @@ def test_settings_out_of_range_are_refused() -> None:
     ):
         with pytest.raises(InputError):
             call()
+
+
+@given(st.integers(0, 10**17 - 1), st.sampled_from([4, 5, 7, 8, 9, 0, 1]), st.sampled_from(["2011", "9015", "1062"]))
+@settings(deadline=None)
+def test_answers_from_a_form_are_those_made_one_by_one(number: int, flag: int, cn: str) -> None:
+    answers = Answers()
+    for qn in ("20260301090203456", f"{number:017d}", "", "2026030109020345x"):
+        header = Header(qn, "32", cn, "123456", MN, flag, 0, 0, False)
+        assert answers.to(header) == answer_to(header)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 import dianhuan_models
 from dianhuan_models.specs import SPECS
+from dianhuan_models.stream_specs import STREAM_SPECS
 from dianhuan_sdk import API_VERSION, FEATURES, ConfigError, PluginContext, hooks
 from dianhuan_sdk.manifest import ENTRY_POINT_GROUP, read_manifests
 from dianhuan_standards.tables import TABLES
@@ -54,3 +55,17 @@ def test_specs_read_only_what_exists_and_is_declared(spec):
 def test_a_foreign_configuration_is_refused_with_a_hint(spec):
     with pytest.raises(ConfigError, match=spec.config_model.__name__):
         spec.factory(context(Foreign()))
+
+
+def test_the_stream_hook_registers_the_real_time_models():
+    manager = pluggy.PluginManager(hooks.PROJECT)
+    manager.add_hookspecs(hooks)
+    manager.register(dianhuan_models)
+    (specs,) = manager.hook.dianhuan_stream_models()
+    assert [s.id for s in specs] == [s.id for s in STREAM_SPECS]
+    assert not {s.id.partition("-")[0] for s in specs} & {s.id.partition("-")[0] for s in SPECS}
+    assert {t for s in specs for t in s.reads} <= set(manifest().capabilities.reads) & set(TABLES)
+    assert max(s.alarm_budget for s in specs) <= manifest().alarm_budget
+    for spec in specs:
+        with pytest.raises(ConfigError, match=spec.config_model.__name__):
+            spec.factory(context(Foreign()))

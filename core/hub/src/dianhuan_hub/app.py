@@ -11,10 +11,12 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pydantic import BaseModel
 
 from dianhuan_hub.cases import CaseDesk
+from dianhuan_hub.gateway import DeviceDesk, Gateway
 from dianhuan_hub.intake import HubStorage, Intake, Source, Summary
 from dianhuan_hub.kernel.clock import SystemClock
 from dianhuan_hub.kernel.config import HubConfig
@@ -32,7 +34,6 @@ from dianhuan_sdk import (
     GridAdapterSpec,
     InputError,
     Manifest,
-    ModelSpec,
     PluginContext,
     PluginError,
     ServiceSpec,
@@ -58,6 +59,8 @@ class Hub:
     screening: Screening
     cases: CaseDesk
     lists: Lists
+    devices: DeviceDesk
+    gateway: Gateway
     services: Mapping[str, tuple[ServiceSpec, PluginContext]]
 
     def service(self, plugin: str) -> tuple[ServiceSpec, PluginContext]:
@@ -188,12 +191,19 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
         owned = _owned_tables(store, plugins)
         intake = Intake(store, clock, config.store.raw_days, owned)
 
-        def context(
-            registered: Registered[ModelSpec] | Registered[ServiceSpec] | Registered[FusionSpec],
-        ) -> PluginContext:
+        def context(registered: Registered[Any]) -> PluginContext:
             settings = registered.config if registered.config is not None else registered.spec.config_model()
             return _plugin_context(config, clock, metrics, vault, store, intake, registered.plugin, settings)
 
+        section = config.gateway
+        devices = DeviceDesk(
+            store,
+            clock,
+            vault,
+            {name: r.spec.profiles for name, r in plugins.device_protocols().items()},
+            waiting_most=section.waiting_devices,
+            frames_most=section.waiting_frames,
+        )
         return Hub(
             config=config,
             clock=clock,
@@ -219,6 +229,8 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
                 config.screening.random_share,
             ),
             services={plugin: (r.spec, context(r)) for plugin, r in plugins.services().items()},
+            devices=devices,
+            gateway=Gateway(section, store, clock, metrics, plugins, context, devices, config.file.parent),
         )
     except BaseException:
         store.close()

@@ -86,6 +86,10 @@ async def run_night(hub: Hub, say: Say = lambda _: None) -> NightReport:
         except DianhuanError as error:
             report.errors["sealing"] = error
     report.raw_dropped = hub.intake.drop_old_raw()
+    try:
+        await asyncio.to_thread(hub.gateway.tidy)
+    except DianhuanError as error:
+        report.errors["readings"] = error
     if hub.config.store.backup_to is not None:
         say("backup")
         target = hub.config.file.parent / hub.config.store.backup_to / f"{hub.clock.today():%Y%m%d}"

@@ -16,6 +16,7 @@ from dianhuan_sdk.context import (
 )
 from dianhuan_sdk.contracts import CURVE_TYPE, POINTS_PER_DAY, Field, Refusal, Rule, TableContract, in_order
 from dianhuan_sdk.device import (
+    CREDENTIAL_DEVIATIONS,
     Deviation,
     Device,
     DeviceCodec,
@@ -23,9 +24,11 @@ from dianhuan_sdk.device import (
     Directory,
     Due,
     Frame,
+    MessageCodec,
     Reading,
     Request,
     channel_id,
+    pack_message,
 )
 from dianhuan_sdk.errors import (
     AuthError,
@@ -58,12 +61,31 @@ from dianhuan_sdk.models import (
     Text,
 )
 from dianhuan_sdk.service import ASGIApp, Caller, CommandHost, GraphQLPart, ServiceSpec
+from dianhuan_sdk.spans import Spans
+from dianhuan_sdk.state import StateField, StreamState
+from dianhuan_sdk.stream import (
+    CIRCUIT_ROLES,
+    Answer,
+    Circuit,
+    CircuitRole,
+    Factor,
+    Health,
+    Link,
+    StreamContext,
+    StreamFinding,
+    StreamModel,
+    StreamModelSpec,
+    StreamWindow,
+    Topology,
+)
 
 API_VERSION = (1, 0)
 """Version of everything exported here; manifests state the range they were written for."""
 
 __all__ = [
     "API_VERSION",
+    "CIRCUIT_ROLES",
+    "CREDENTIAL_DEVIATIONS",
     "CURVE_TYPE",
     "ENTITY_COLUMNS",
     "FEATURES",
@@ -73,6 +95,7 @@ __all__ = [
     "REJECT_SCHEMA",
     "ROW_COLUMN",
     "ASGIApp",
+    "Answer",
     "ArrayBlock",
     "AuthError",
     "Batch",
@@ -82,6 +105,8 @@ __all__ = [
     "Capabilities",
     "CheckReport",
     "Checkpoint",
+    "Circuit",
+    "CircuitRole",
     "Clock",
     "Command",
     "CommandHost",
@@ -97,6 +122,7 @@ __all__ = [
     "Discard",
     "Due",
     "Exhibit",
+    "Factor",
     "Feature",
     "Field",
     "Finding",
@@ -106,8 +132,11 @@ __all__ = [
     "GraphQLPart",
     "GridAdapter",
     "GridAdapterSpec",
+    "Health",
     "InputError",
+    "Link",
     "Manifest",
+    "MessageCodec",
     "Metrics",
     "ModelCard",
     "ModelContext",
@@ -125,16 +154,26 @@ __all__ = [
     "ServiceSpec",
     "SourceError",
     "SourceRef",
+    "Spans",
+    "StateField",
     "StoragePort",
+    "StreamContext",
+    "StreamFinding",
     "StreamInfo",
+    "StreamModel",
+    "StreamModelSpec",
+    "StreamState",
+    "StreamWindow",
     "TableContract",
     "TariffDay",
     "TerminalError",
     "Text",
+    "Topology",
     "TransientError",
     "Window",
     "channel_id",
     "daily_features",
     "hookimpl",
     "in_order",
+    "pack_message",
 ]

@@ -96,6 +96,17 @@ class Frame(Protocol):
         """Its readings; empty for commands and answers."""
         ...
 
+    @property
+    def at(self) -> int | None:
+        """The newest instant of its readings as the device states it, in microseconds since 1970 UTC, or None."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """False for a packet of a split message whose readings come with a later packet: until then they exist only in
+        the raw packets, which a host therefore keeps before it answers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -118,6 +129,10 @@ class Device:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+CREDENTIAL_DEVIATIONS = frozenset({"password_wrong", "key_wrong", "not_encrypted"})
+"""Codes of deviations after which a frame may come from somebody else than the registered device: it does not prove
+that a new connection is the device's."""
+
 Directory = Callable[[str], Device | None]
 """Finds a registered device by the address in a frame; None for an unknown one."""
 
@@ -131,7 +146,8 @@ class Due:
             (fetch the interval again after a gap), `key` (change its session key).
         now: the present instant, aware.
         start, end: the gap [start, end] of `history`, aware.
-        stream: what to fetch again, in the protocol's own code, e.g. `2051`; empty for its main stream.
+        stream: what to fetch again: the protocol's own code, e.g. `2051`, or the interval of its readings, e.g.
+            `minute`; empty for its main stream.
         new_key: the key to hand over with `key`.
     """
 
@@ -173,6 +189,12 @@ class DeviceCodec(Protocol):
         """
         ...
 
+    @property
+    def pending(self) -> bool:
+        """Does it keep something that later bytes may need? A host may drop the codec of a quiet connection that keeps
+        nothing, and make a new one with the next bytes."""
+        ...
+
     def settle(self, *, end: bool = False) -> Sequence[Frame | Deviation]:
         """Decide about what is still kept, without waiting for more bytes.
 
@@ -208,6 +230,22 @@ class DeviceCodec(Protocol):
     def channels(self, frames: Sequence[Frame]) -> Batch:
         """Rows of `channel` for every series that these frames speak of."""
         ...
+
+
+class MessageCodec(DeviceCodec, Protocol):
+    """A codec of whole messages (transport `mqtt`); its bytes are messages of `pack_message`."""
+
+    @property
+    def subscriptions(self) -> Sequence[str]:
+        """Topic filters to subscribe to."""
+        ...
+
+
+def pack_message(topic: str, payload: bytes) -> bytes:
+    """A message as bytes for `MessageCodec.feed`, and for replay: length of the topic (2 bytes), length of the payload
+    (4 bytes), topic, payload; lengths big-endian."""
+    name = topic.encode("utf-8")
+    return len(name).to_bytes(2, "big") + len(payload).to_bytes(4, "big") + name + payload
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dianhuan_sdk.fusion import FusionSpec
 from dianhuan_sdk.grid import GridAdapterSpec
 from dianhuan_sdk.models import ModelSpec
 from dianhuan_sdk.service import ServiceSpec
+from dianhuan_sdk.stream import StreamModelSpec
 
 PROJECT = "dianhuan"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -28,7 +29,12 @@ def dianhuan_grid_adapters() -> Iterable[GridAdapterSpec]:  # type: ignore[empty
 
 @hookspec
 def dianhuan_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
-    """Warning models."""
+    """Warning models of the daily and the advance tier."""
+
+
+@hookspec
+def dianhuan_stream_models() -> Iterable[StreamModelSpec]:  # type: ignore[empty-body]
+    """Warning models of the real-time tier."""
 
 
 @hookspec

@@ -23,6 +23,7 @@ from dianhuan_federation.core import (
     verify_record,
 )
 from dianhuan_federation.log_store import fsck as check_log
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import InputError
 
 bundles_app = typer.Typer()
@@ -97,7 +98,7 @@ def check_proof(
     with told():
         time = time_of(now)
         try:
-            known = load_trust(trust.read_bytes(), FolderFiles(repository), time)
+            known = load_trust(trust.read_bytes(), FolderFiles(repository), time, suites=known_suites())
             shown = verify_record(proof.read_bytes(), known, parse_policy(policy.read_bytes()), time)
         except Refused as refused:
             print_json(verdict_of(Verdict.of(refused)))
@@ -123,7 +124,7 @@ def check_fork(
 ) -> None:
     """检验分叉证据 · Check the evidence that a log signed two histories. Exit code 0 if it proves one."""
     with told():
-        print_json({"forked": verify_fork(evidence.read_bytes(), [parse_vkey(text) for text in key])})
+        print_json({"forked": verify_fork(evidence.read_bytes(), [parse_vkey(text, known_suites()) for text in key])})
 
 
 @bundles_app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import typer
 from dianhuan_federation.cli._common import time_of
 from dianhuan_federation.core import Trust, load_trust
 from dianhuan_federation.keys import HUB_ROLES, Draft, Group, HubRole, PublicForm, TrustRepository, read_public
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import ConfigError, DianhuanError, InputError
 
 
@@ -31,6 +33,7 @@ Pinned = Annotated[
     Path | None, typer.Option("--trust", exists=True, dir_okay=False, help="锁定的根信任 · pinned root.json")
 ]
 Now = Annotated[str, typer.Option("--now", help="时刻 · time to act at, RFC 3339 (default: this machine's clock)")]
+Yes = Annotated[bool, typer.Option("--yes", help="不再询问 · do not ask before signing; also with --json")]
 AsJson = Annotated[bool, typer.Option("--json", help="机器可读 · answer as one JSON object")]
 Publics = Annotated[
     list[Path] | None, typer.Option(exists=True, dir_okay=False, help="公钥文件，可重复 · public key file, repeatable")
@@ -38,6 +41,14 @@ Publics = Annotated[
 
 Line = tuple[str, str]
 """A sentence in Chinese and in English."""
+
+
+_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff]")
+
+
+def plain(text: str) -> str:
+    """A text without what moves the cursor or turns the direction: names in files of others are theirs."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass
@@ -64,7 +75,18 @@ class Answer:
         titles = {"done": "已完成 · done", "missing": "还缺 · missing", "next": "下一步 · next"}
         for name, part in parts.items():
             for zh, en in part:
-                typer.echo(f"[{titles[name]}] {zh}\n    {en}")
+                typer.echo(f"[{titles[name]}] {plain(zh)}\n    {plain(en)}")
+
+    def confirm(self, lines: Sequence[Line], yes: bool) -> None:
+        """Show what is about to be signed, and ask, unless the options said yes.
+
+        Raises:
+            typer.Abort: the answer was no.
+        """
+        if not yes and not self.as_json:
+            for zh, en in lines:
+                typer.echo(f"{plain(zh)}\n    {plain(en)}")
+            typer.confirm("签署以上内容？· Sign this?", abort=True)
 
     def drafted(self, path: Path, draft: Draft) -> None:
         """Say how far a draft is."""
@@ -112,7 +134,7 @@ def ceremony(as_json: bool) -> Iterator[Answer]:
     try:
         yield answer
     except DianhuanError as error:
-        text = json.dumps(error.as_dict(), ensure_ascii=False) if as_json else f"拒绝 · refused: {error}"
+        text = json.dumps(error.as_dict(), ensure_ascii=False) if as_json else plain(f"拒绝 · refused: {error}")
         typer.echo(text, err=True)
         raise typer.Exit(2) from None
     answer.show()
@@ -122,7 +144,7 @@ def trusted(repository: Path, root: Path | None, now: int, denied: Sequence[str]
     """The trust repository as this machine sees it: from the pinned root, or from its own first one."""
     store = TrustRepository(repository)
     first = store.first_root() if root is None else read_file(root)
-    return load_trust(first, store.files(), now, denied=denied)
+    return load_trust(first, store.files(), now, denied=denied, suites=known_suites())
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -156,8 +156,8 @@ def revoke_grant(
         answer.missing.append(("尚未记入日志", "it is not in the log yet"))
         answer.next.append(
             (
-                "记入本方日志后即生效；在此之前勿发布其他撤回",
-                "log it: it counts once witnessed; log no other retraction before it",
+                "记入本方日志后生效；自行发布的节点可用 `retract` 一步完成",
+                "log it before any other retraction; a hub that publishes does both with `retract`",
             )
         )
         answer.data |= {"grant": grant, "envelope": out.name, "key": key_id(signer.public)}

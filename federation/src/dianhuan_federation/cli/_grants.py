@@ -10,9 +10,11 @@ import typer
 from dianhuan_federation.cli._ceremony import (
     Answer,
     AsJson,
+    Line,
     Now,
     Pinned,
     Repository,
+    Yes,
     asked,
     at,
     ceremony,
@@ -67,6 +69,7 @@ def grant_sign(
     repository: Repository,
     trust: Pinned = None,
     now: Now = "",
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """签署授权 · Sign a grant: the provider first, then the consumer, each with a publisher key."""
@@ -74,6 +77,7 @@ def grant_sign(
         time = at(now)
         known = trusted(repository, trust, time)
         signed = GrantFile.decode(read_file(file)).signed_by(read_key_file(key, "publisher"), known, time)
+        answer.confirm([_terms(signed)], yes)
         write_durably(file, signed.encode())
         answer.done.append((f"已签署 {signed.grant.id}", f"signed {signed.grant.id}"))
         _describe(answer, signed, signed.standing(known, time))
@@ -91,24 +95,27 @@ def grant_check(
     raise typer.Exit(0 if all(standing.values()) else 1)
 
 
+def _terms(file: GrantFile) -> Line:
+    grant = file.grant
+    return (
+        f"{grant.assigner} → {grant.assignee}，策略 {grant.policy.id}，用途 {grant.purpose}，"
+        f"{grant.valid_from:%Y-%m-%d} 至 {grant.valid_until:%Y-%m-%d}",
+        f"{grant.assigner} → {grant.assignee}, policy {grant.policy.id}, for {grant.purpose}, "
+        f"{grant.valid_from:%Y-%m-%d} to {grant.valid_until:%Y-%m-%d}",
+    )
+
+
 def _describe(answer: Answer, file: GrantFile, standing: dict[str, bool]) -> None:
     grant = file.grant
-    answer.done.append(
-        (
-            f"{grant.assigner} → {grant.assignee}，策略 {grant.policy.id}，用途 {grant.purpose}，"
-            f"{grant.valid_from:%Y-%m-%d} 至 {grant.valid_until:%Y-%m-%d}",
-            f"{grant.assigner} → {grant.assignee}, policy {grant.policy.id}, for {grant.purpose}, "
-            f"{grant.valid_from:%Y-%m-%d} to {grant.valid_until:%Y-%m-%d}",
-        )
-    )
+    answer.done.append(_terms(file))
     answer.missing += [
         (f"{party} 的签名", f"the signature of {party}") for party, signed in standing.items() if not signed
     ]
     if all(standing.values()):
         answer.next.append(
             (
-                f"{grant.assigner} 把此文件原样记入日志，{grant.assignee} 保存同一文件",
-                f"{grant.assigner} logs the file as it is; {grant.assignee} keeps the same bytes",
+                f"{grant.assigner} 用 `log-grant` 把此文件原样记入日志，{grant.assignee} 保存同一文件",
+                f"{grant.assigner} logs the file as it is with `log-grant`; {grant.assignee} keeps the same bytes",
             )
         )
     else:

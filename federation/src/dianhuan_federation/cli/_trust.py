@@ -12,6 +12,7 @@ from dianhuan_federation.cli._ceremony import (
     Now,
     Publics,
     Repository,
+    Yes,
     asked,
     at,
     ceremony,
@@ -80,6 +81,7 @@ def key_command(
 def sign(
     draft: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="待签文件 · draft")],
     key: Key,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """签署待签文件 · Add a holder's signature to a draft; it then travels on. Works on an offline machine."""
@@ -90,11 +92,10 @@ def sign(
         if role_of(text) not in (None, wanted):
             raise InputError(f"a key made for the role {role_of(text)}", expected=f"a key of role {wanted}")
         signed = found.signed_by(read_signer(text))
+        answer.confirm(signed.described(), yes)
         write_durably(draft, signed.encode())
         answer.done.append((f"已签署 {signed.name}", f"signed {signed.name}"))
         answer.data["content"] = signed.content()
-        for zh, en in signed.described():
-            answer.done.append((zh, en))
         answer.drafted(draft, signed)
         answer.after_drafts([signed])
 

@@ -1,6 +1,6 @@
 """The trust core: pure functions of bytes, without I/O and with no clock but the one handed in."""
 
-from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PARQUET, PLAIN, ZSTD, Caps, Decoders
+from dianhuan_federation.core._batch_steps import GZIP, MEDIA_TYPES, PARQUET, PLAIN, ZSTD, Caps, Decoders, read_payload
 from dianhuan_federation.core._checkpoint import Checkpoint, cosign, cosigned_at, parse_checkpoint
 from dianhuan_federation.core._container import (
     BLOCK,
@@ -80,6 +80,7 @@ from dianhuan_federation.core._statements import (
     Dispute,
     Encoding,
     Grant,
+    GrantAcceptance,
     Head,
     Heartbeat,
     Inputs,
@@ -168,6 +169,7 @@ __all__ = [
     "Freshness",
     "Frontier",
     "Grant",
+    "GrantAcceptance",
     "Head",
     "Heartbeat",
     "Hub",
@@ -254,6 +256,7 @@ __all__ = [
     "range_root",
     "read_header",
     "read_hub",
+    "read_payload",
     "read_predicate",
     "read_statement",
     "root_from_inclusion",

@@ -175,3 +175,15 @@ def _missing(message: str) -> Refused:
 
 def _differs(message: str, expected: str) -> Refused:
     return Refused(Step.V9, Code.DIGEST, message, expected=expected)
+
+
+def read_payload(batch: ResultBatch, subject: Mapping[str, str], blobs: Mapping[str, bytes]) -> bytes:
+    """The rows of a batch that was verified before, from the payloads kept, with length and digests checked again.
+
+    Raises:
+        InputError: none of its encodings known here is kept, or what is kept is damaged.
+    """
+    try:
+        return v9_blob(batch, subject, blobs, Caps(), {}, {})
+    except Refused as refused:
+        raise InputError(f"the payload cannot be read: {refused.message}", hint="it may have been redacted") from None

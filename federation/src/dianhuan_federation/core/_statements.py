@@ -171,6 +171,18 @@ class Grant(_Predicate, frozen=True, forbid_unknown_fields=True, kw_only=True):
     valid_until: Instant
 
 
+class GrantAcceptance(_Predicate, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The consumer's half of a grant, in the consumer's own log: that it signed this envelope. It grants nothing."""
+
+    grant: Name
+    assigner: Name
+    policy: PolicyRef
+    purpose: Name
+    envelope: Hex32
+    valid_from: Instant
+    valid_until: Instant
+
+
 class Dispute(_Predicate, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A party contests another origin's statement; it stands in the disputer's log and changes nothing there."""
 
@@ -208,6 +220,7 @@ _MODELS: dict[str, type[Head]] = {
     "redaction": Redaction,
     "share-policy": SharePolicy,
     "grant": Grant,
+    "grant-acceptance": GrantAcceptance,
     "dispute": Dispute,
     "model-definition": ModelDefinition,
     "heartbeat": Heartbeat,

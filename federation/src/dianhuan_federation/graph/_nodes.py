@@ -87,7 +87,9 @@ class FederatedRecord:
         ]
 
 
-@strawberry.type(description="A warning that a hub shared. The enterprise is a pseudonym of its city.")
+@strawberry.type(
+    description="A warning that a hub shared; enterprise is the code after GB 32100, if the policy lets it go."
+)
 class FederatedWarning(FederatedRecord):
     enterprise: str | None
     division: str | None

@@ -18,6 +18,7 @@ from dianhuan_federation.graph._nodes import (
     record_of,
 )
 from dianhuan_federation.graph._pages import DEFAULT_FIRST, FederatedCoverage, Order, Scope, page
+from dianhuan_federation.graph._proof import prove
 from dianhuan_federation.graph._words import FederatedFilter, RecordState, described
 from dianhuan_sdk import Caller, InputError, PluginContext
 
@@ -87,6 +88,12 @@ class FederatedHubs:
     coverage: FederatedCoverage
 
 
+@strawberry.type(description="A file that a third party verifies with the trust root and no hub.")
+class FederatedProof:
+    filename: str
+    json: str
+
+
 @strawberry.type(
     description="What other hubs shared, verified here row by row. Every answer says which hubs it speaks for."
 )
@@ -140,6 +147,17 @@ class Federated:
             for row in counted
         ]
         return FederatedCounts(groups=groups, coverage=coverage)
+
+    @described("The proof of one record, for `dianhuan federation check-proof` or other software.")
+    async def proof(self, origin: str, index: int, record_id: str) -> FederatedProof:
+        statement = await self.scope.statement(origin, index)
+        seen = self.scope.prefix(None).get("hub")
+        if not statement or (seen is not None and not any(statement["hub"].startswith(s) for s in seen)):
+            raise InputError(
+                f"no record {record_id[:80]!r} at {index} of {origin[:80]!r}", hint="take both from a node"
+            )
+        text = await asyncio.to_thread(prove, self.scope.context, origin, index, record_id)
+        return FederatedProof(filename=f"{statement['hub']}-{index}-{record_id}.proof.json", json=text.decode())
 
     async def _page(
         self,

@@ -1,5 +1,6 @@
 """Trust and keys: key files, the trust repository for those who write it, and the ceremonies between parties."""
 
+from dianhuan_federation.keys._admission import Proposal, admit, revoke
 from dianhuan_federation.keys._drafts import (
     Draft,
     Holders,
@@ -30,22 +31,20 @@ from dianhuan_federation.keys._files import (
     write_pseudonym_key,
 )
 from dianhuan_federation.keys._grants import GrantFile, LoggedStatement, OwnLog, new_grant, retract_grant
-from dianhuan_federation.keys._joining import Member, Request, join, member_config, newest_keys, pin, rotate
-from dianhuan_federation.keys._membership import (
+from dianhuan_federation.keys._groups import Group, begin
+from dianhuan_federation.keys._joining import Member, Request, join, keys_in_force, member_config, pin, rotate
+from dianhuan_federation.keys._repository import TrustRepository
+from dianhuan_federation.keys._requests import (
     Invitation,
     KeyRequest,
-    Proposal,
     RequestedKey,
-    admit,
     invite,
     iso,
     read_invitation,
     read_request,
     request_keys,
     request_rotation,
-    revoke,
 )
-from dianhuan_federation.keys._repository import Group, TrustRepository, begin
 
 __all__ = [
     "HUB_ROLES",
@@ -76,10 +75,10 @@ __all__ = [
     "invite",
     "iso",
     "join",
+    "keys_in_force",
     "member_config",
     "merged",
     "new_grant",
-    "newest_keys",
     "pin",
     "public_form",
     "read_invitation",

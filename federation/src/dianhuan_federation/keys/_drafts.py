@@ -20,11 +20,13 @@ from securesystemslib.signer import Key, Signature, SSlibKey  # type: ignore[att
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Role, Root, Targets  # type: ignore[attr-defined]
 
-from dianhuan_federation.core import PublicKey, Signer, Suites, canonical, key_id, parse, read_hub
+from dianhuan_federation.core import PublicKey, Signer, canonical, key_id, parse, read_hub
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import InputError
 
 DRAFT_KIND = "urn:dianhuan:federation:trust-draft:v1"
 MAX_DRAFT = 4 * 1024 * 1024
+_TITLES = {"sha256": "SHA-256", "sm3": "SM3"}
 _BAD = (RepositoryError, SignatureError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -157,12 +159,15 @@ class Draft:
         content = self.content()
         until = content["expires"][:10]
         lines = [(f"{self.name}，有效期至 {until}", f"{self.name}, holds until {until}")]
+        if self.role == "root":
+            prints = fingerprints(self.metadata())
+            lines += [(f"指纹 {title} {prints[t]}", f"fingerprint {title} {prints[t]}") for t, title in _TITLES.items()]
         for name, count in {**content.get("thresholds", {}), **content.get("provinces", {})}.items():
             lines.append((f"{name} 门限 {count}", f"{name}: {count} must sign"))
         for path, file in content.get("new", {}).items():
             lines.append((f"{path}：{file['name']}", f"{path}: {file['name']}"))
             for key in file["keys"]:
-                public = key_id(Suites().load(key["suite"], base64.b64decode(key["public"])))[:16]
+                public = key_id(known_suites().load(key["suite"], base64.b64decode(key["public"])))[:16]
                 ended = f", revoked {key['revoked_at']}" if key["revoked_at"] else ""
                 text = f"{key['role']} {public} {key['valid_from'][:10]} – {key['valid_until'][:10]}{ended}"
                 lines.append((f"密钥 {text}", f"key {text}"))
@@ -199,7 +204,7 @@ class Draft:
                 raise InputError(f"a draft of {file.role} that holds {signed.type}")
             for path, content in targets.items():
                 signed.targets[path].verify_length_and_hashes(content)
-                read_hub(path, content, Suites())
+                read_hub(path, content, known_suites())
         except (msgspec.ValidationError, *_BAD) as error:
             raise InputError(f"a draft that does not hold: {error}", hint="ask for the file again") from None
         holders = tuple(Holders(group.name, group.keys, group.threshold) for group in file.holders)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,12 +30,12 @@ from dianhuan_federation.core import (
     Ed25519Signer,
     PublicKey,
     Signer,
-    Suites,
     canonical,
     key_id,
     note_key,
     parse,
 )
+from dianhuan_federation.suites import Sm2Signer, known_suites
 from dianhuan_sdk import ConfigError, InputError
 
 KeyRole = Literal[
@@ -50,7 +51,7 @@ KeyRole = Literal[
     "mirror",
     "access",
 ]
-"""The first five sign trust metadata, the others are a hub's, the last for its log of who acquired what. A key has one role for its whole life."""
+"""The first five sign trust metadata, the others are a hub's. A key has one role for its whole life."""
 
 KEY_ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
 HubRole = Literal["log", "publisher", "transport", "witness", "mirror"]
@@ -144,7 +145,7 @@ def public_form(role: KeyRole, suite: str, public: str, holder: str = "") -> Pub
         raw = base64.b64decode(public, validate=True)
     except ValueError:
         raise InputError("a public key that is no base64") from None
-    return PublicForm(role, Suites().load(suite, raw), holder)
+    return PublicForm(role, known_suites().load(suite, raw), holder)
 
 
 def generate(role: KeyRole) -> NewKey:
@@ -199,28 +200,32 @@ def read_signer(text: str, role: KeyRole | None = None) -> Signer:
         role: the role in which it is about to sign; a file that names another role is refused.
 
     Raises:
-        ConfigError: no unencrypted PKCS#8 Ed25519 key, or a key of another role.
+        ConfigError: no unencrypted PKCS#8 key of Ed25519 or SM2, a key of another role, or an SM2 key without its
+            library.
     """
     wrong = ConfigError(
         "a text that is no key file",
-        expected="one unencrypted PKCS#8 PEM block with an Ed25519 key",
+        expected="one unencrypted PKCS#8 PEM block with an Ed25519 or SM2 key",
         hint="make one with `dianhuan federation trust key`",
     )
     blocks = _BLOCK.findall(text)
     if len(text) > MAX_KEY_FILE or len(blocks) != 1:
-        raise wrong
-    try:
-        key = load_pem_private_key(blocks[0].encode(), None)
-    except (ValueError, TypeError):
-        raise wrong from None
-    if not isinstance(key, Ed25519PrivateKey):
         raise wrong
     named = _ROLE.search(text)
     if role is not None and named is not None and named[1] != role:
         raise ConfigError(
             f"a key made for the role {named[1]}", expected=f"a key of role {role}: each role has its own"
         )
-    return Ed25519Signer(key.private_bytes_raw())
+    try:
+        key = load_pem_private_key(blocks[0].encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if isinstance(key, Ed25519PrivateKey):
+        return Ed25519Signer(key.private_bytes_raw())
+    try:
+        return Sm2Signer.from_pem(blocks[0])
+    except (InputError, ValueError):
+        raise wrong from None
 
 
 def role_of(text: str) -> KeyRole | None:

@@ -167,8 +167,8 @@ class GrantFile:
         """The grant with one more signature.
 
         Raises:
-            InputError: the key is no publisher key in force of either party, the provider has not signed yet, or that
-                party has signed already.
+            InputError: the key is no publisher key in force of either party, the provider has not signed yet, or the
+                key has signed already. A party with keys of several suites signs with each.
         """
         keyid = key_id(signer.public)
         parties = [party for party in self._parties() if keyid in _publishers(trust, party, now)]
@@ -177,13 +177,12 @@ class GrantFile:
                 f"the key {keyid[:16]} is no publisher key in force of {self.grant.assigner} or {self.grant.assignee}",
                 expected="the publisher key of one of the two",
             )
-        standing = self.standing(trust, now)
-        if standing[parties[0]]:
-            raise InputError(f"{parties[0]} has signed this grant already", expected="the other party's signature")
-        if parties[0] == self.grant.assignee and not standing[self.grant.assigner]:
+        message = pae(PAYLOAD_TYPE, self.statement)
+        if signer.public.verify(self.signatures.get(keyid, b""), message):
+            raise InputError(f"{parties[0]} has signed this grant with this key already", expected="another key")
+        if parties[0] == self.grant.assignee and not self.standing(trust, now)[self.grant.assigner]:
             raise InputError(f"the provider {self.grant.assigner} has not signed yet", hint="the provider signs first")
-        signature = signer.sign(pae(PAYLOAD_TYPE, self.statement))
-        return GrantFile(self.statement, self.grant, {**self.signatures, keyid: signature})
+        return GrantFile(self.statement, self.grant, {**self.signatures, keyid: signer.sign(message)})
 
     def standing(self, trust: Trust, now: int) -> dict[str, bool]:
         """Of each party: is a valid signature of it there?"""

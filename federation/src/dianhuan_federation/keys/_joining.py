@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dianhuan_federation.core import Signer, key_id
+from dianhuan_federation.core import Hub, Signer, key_id
 from dianhuan_federation.keys._drafts import fingerprints, same_fingerprint
 from dianhuan_federation.keys._files import (
+    HUB_ROLES,
     HubRole,
     NewKey,
     generate,
@@ -18,13 +19,13 @@ from dianhuan_federation.keys._files import (
     write_key,
     write_pseudonym_key,
 )
-from dianhuan_federation.keys._membership import (
+from dianhuan_federation.keys._repository import TrustRepository
+from dianhuan_federation.keys._requests import (
     read_invitation,
     read_request,
     request_keys,
     request_rotation,
 )
-from dianhuan_federation.keys._repository import TrustRepository
 from dianhuan_federation.log_store import write_durably
 from dianhuan_sdk import ConfigError, InputError
 
@@ -51,7 +52,7 @@ class Member:
         origin: its log.
         root: the pinned root file.
         policy: the witness policy's file.
-        keys: role → the newest key file.
+        keys: role → the key file in force.
     """
 
     origin: str
@@ -79,12 +80,13 @@ def join(
     """
     _confirm(repository, fingerprint)
     wanted = read_invitation(invitation, repository, now)
-    present = newest_keys(keys)
+    present = _key_files(keys)
     if present:
         raise ConfigError(
-            f"the folder {keys.name} holds keys already: {', '.join(sorted(p.name for p in present.values()))}",
+            f"the folder {keys.name} holds keys already: {', '.join(path.name for _, _, path in present)}",
             expected="an empty folder: a key is never overwritten and never asked for twice",
-            hint="to go on with an earlier request, name its file with --out; for new keys use `rotate`",
+            hint="to go on with an earlier request, name its file with --out; if no request was ever handed over, "
+            "take another folder; for new keys of a member use `rotate keys`",
         )
     made = [(role, generate(role)) for role in wanted.roles]
     envelope, names = _kept(keys, made, lambda signers: request_keys(invitation, signers, endpoints, now))
@@ -95,22 +97,24 @@ def join(
 
 
 def rotate(repository: TrustRepository, hub: str, roles: Sequence[HubRole], keys: Path, now: int) -> Request:
-    """Make new keys for a member's roles, and ask for them with the old ones.
+    """Make new keys for a member's roles, and ask for them with the ones in force.
 
     Raises:
         InputError: the hub is no member.
-        ConfigError: the folder lacks the present key of a role.
+        ConfigError: the folder lacks the key in force of a role.
     """
-    file, present = repository.hub_file(hub), newest_keys(keys)
+    member = _member(repository, hub, now)
+    present = keys_in_force(keys, member, now)
     lacking = [role for role in roles if role not in present]
     if lacking:
         raise ConfigError(
-            f"the folder {keys.name} lacks the present {lacking[0]} key",
-            expected=f"{lacking[0]}-<number>.pem: the old key vouches for the new one",
-            hint="if it is lost: the province revokes it and invites the hub again",
+            f"the folder {keys.name} lacks the {lacking[0]} key of {hub} that is in force",
+            expected="the key file that the trust repository names: the old key vouches for the new one",
+            hint="if it is lost or revoked: the province revokes it and invites the hub again",
         )
     old = [read_key_file(present[role], role) for role in roles]
     made = [(role, generate(role)) for role in dict.fromkeys(roles)]
+    file = repository.hub_file(hub)
     return Request(*_kept(keys, made, lambda signers: request_rotation(file, signers, old, now)))
 
 
@@ -134,7 +138,7 @@ def pin(repository: TrustRepository, request: bytes, fingerprint: str, keys: Pat
     write_durably(root, repository.first_root())
     policy = keys / WITNESS_POLICY
     write_durably(policy, hub.witness_policy.encode())
-    return Member(asked.origin, root, policy, newest_keys(keys))
+    return Member(asked.origin, root, policy, keys_in_force(keys, hub, now))
 
 
 def member_config(member: Member, repository: TrustRepository, keys: Path, guard: Path | None = None) -> str:
@@ -152,7 +156,7 @@ def member_config(member: Member, repository: TrustRepository, keys: Path, guard
         "root": member.root,
         "witness_policy": member.policy,
     }
-    secret = {f"{role}_key": path for role, path in sorted(member.keys.items()) if role != "mirror"}
+    secret = {f"{role}_key": path for role, path in sorted(member.keys.items())}
     if (keys / PSEUDONYMS).exists():
         secret["pseudonym_key"] = keys / PSEUDONYMS
     roles = ["subscriber", *(role for role in ("publisher", "witness", "mirror") if role in member.keys)]
@@ -166,14 +170,32 @@ def member_config(member: Member, repository: TrustRepository, keys: Path, guard
     return "\n".join([*lines, ""])
 
 
-def newest_keys(folder: Path) -> dict[str, Path]:
-    """The newest key file of each role in a folder of keys."""
-    found: dict[str, tuple[int, Path]] = {}
-    for path in folder.glob("*.pem"):
-        match = _KEY_NAME.fullmatch(path.name)
-        if match is not None:
-            found[match[1]] = max(found.get(match[1], (0, path)), (int(match[2]), path))
-    return {role: path for role, (_, path) in found.items()}
+def keys_in_force(folder: Path, hub: Hub, now: int) -> dict[str, Path]:
+    """Of each role, the newest key file in a folder that counts now by the trust repository.
+
+    A key that was made for a request which nobody has admitted yet is none of them.
+    """
+    found: dict[str, Path] = {}
+    for role, _, path in _key_files(folder):
+        known = hub.role(role)
+        key = known.get(key_id(read_key_file(path, role).public))
+        if key is not None and key.counts_at(now):
+            found[role] = path
+    return found
+
+
+def _key_files(folder: Path) -> list[tuple[HubRole, int, Path]]:
+    """Key files by role and number, ascending."""
+    matches = ((_KEY_NAME.fullmatch(path.name), path) for path in folder.glob("*.pem"))
+    named = ((match[1], int(match[2]), path) for match, path in matches if match is not None)
+    return sorted((role, number, path) for name, number, path in named for role in HUB_ROLES if role == name)
+
+
+def _member(repository: TrustRepository, hub: str, now: int) -> Hub:
+    found = repository.load(now).hubs.get(hub)
+    if found is None:
+        raise InputError(f"no province vouches for hub {hub}", hint="see `dianhuan federation status`")
+    return found
 
 
 def _kept(folder: Path, made: Sequence[tuple[HubRole, NewKey]], ask: _Ask) -> tuple[bytes, list[str]]:
@@ -181,8 +203,7 @@ def _kept(folder: Path, made: Sequence[tuple[HubRole, NewKey]], ask: _Ask) -> tu
     envelope = ask(signers)
     names = []
     for role, key in made:
-        last = newest_keys(folder).get(role)
-        number = 1 if last is None else int(last.stem.split("-")[1]) + 1
+        number = 1 + max((n for r, n, _ in _key_files(folder) if r == role), default=0)
         write_key(folder / f"{role}-{number}.pem", key)
         names.append(f"{role}-{number}.pem")
     return envelope, names

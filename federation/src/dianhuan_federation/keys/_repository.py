@@ -5,21 +5,15 @@ The folder is plain TUF with consistent snapshots; any web server or stick serve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]
-    DelegatedRole,
-    Delegations,
     Metadata,
     MetaFile,
-    Role,
     Root,
     Signature,
     Snapshot,
@@ -29,75 +23,15 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from dianhuan_federation.core import HUB_PATH, Signer, Suites, Trust, canonical, load_trust, parse, read_hub
+from dianhuan_federation.core import HUB_PATH, Signer, Trust, canonical, load_trust, parse, read_hub
 from dianhuan_federation.keys._drafts import Draft, Holders, check_all, tuf_key
 from dianhuan_federation.keys._files import PublicForm, refuse_reuse
+from dianhuan_federation.keys._groups import Group, delegate, lasting, one_role, set_role
 from dianhuan_federation.log_store import write_durably
+from dianhuan_federation.suites import known_suites
 from dianhuan_sdk import ConfigError, InputError
 
-DAY = 86_400
-LIFETIMES = {"root": 365, "targets": 365, "province": 180, "snapshot": 30, "timestamp": 30}
-"""Days that metadata holds, by kind of role."""
-
 _T = TypeVar("_T", Root, Targets, Snapshot, Timestamp)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Holders of one role: their public keys, and how many must sign."""
-
-    keys: Sequence[PublicForm]
-    threshold: int
-
-    def checked(self, name: str, role: str) -> Group:
-        """Itself, if the threshold can be met and is no majority of one.
-
-        Raises:
-            InputError: keys of another role, or a threshold that is not above half of the keys.
-        """
-        for form in self.keys:
-            if form.role != role:
-                raise InputError(f"{name}: a key made for the role {form.role}", expected=f"keys of role {role}")
-        if not len(self.keys) / 2 < self.threshold <= len(self.keys):
-            raise InputError(
-                f"{name}: {self.threshold} of {len(self.keys)} signatures",
-                expected="more than half of the keys, and no more than there are",
-            )
-        return self
-
-
-def lasting(kind: str, now: int) -> datetime:
-    """When metadata of that kind made now expires."""
-    return datetime.fromtimestamp(now + LIFETIMES[kind] * DAY, UTC)
-
-
-def begin(
-    root: Group, targets: Group, provinces: Mapping[str, Group], snapshot: PublicForm, timestamp: PublicForm, now: int
-) -> list[Draft]:
-    """The first drafts of a new federation: root, targets and one per province.
-
-    Raises:
-        InputError: keys of wrong roles, thresholds that cannot be, or one key in two places.
-    """
-    root.checked("root", "root")
-    targets.checked("targets", "targets")
-    _one_role(snapshot, "snapshot")
-    _one_role(timestamp, "timestamp")
-    groups = [root, targets, *provinces.values()]
-    refuse_reuse([*(form for group in groups for form in group.keys), snapshot, timestamp])
-    first = _root(1, root, targets, snapshot, timestamp, now)
-    top = Targets(1, expires=lasting("targets", now), delegations=Delegations({}, {}))
-    for province, group in sorted(provinces.items()):
-        _delegate(top, province, group)
-    drafts = [
-        Draft("root", Metadata(first), (Holders.of("root 1", first, "root"),), {}),
-        Draft("targets", Metadata(top), (Holders.of("targets", first, "targets"),), {}),
-    ]
-    for province in sorted(provinces):
-        name = f"prov-{province}"
-        empty = Targets(1, expires=lasting("province", now))
-        drafts.append(Draft(name, Metadata(empty), (Holders.of(name, top, name),), {}))
-    return drafts
 
 
 class TrustRepository:
@@ -161,7 +95,7 @@ class TrustRepository:
 
     def load(self, now: int) -> Trust:
         """The repository as every verifier sees it."""
-        return load_trust(self.first_root(), self.files(), now)
+        return load_trust(self.first_root(), self.files(), now, suites=known_suites())
 
     def hub_file(self, hub: str) -> dict[str, Any]:
         """What a province says of a hub.
@@ -187,7 +121,7 @@ class TrustRepository:
         for role in ("root", "targets", "snapshot", "timestamp", *self.provinces()):
             known |= {bytes.fromhex(raw): f"a key of {role}" for raw in self.holders(role).keys.values()}
         for hub in self.hub_ids():
-            file = read_hub(f"hubs/{hub[:2]}/{hub}.json", canonical(self.hub_file(hub)), Suites())
+            file = read_hub(f"hubs/{hub[:2]}/{hub}.json", canonical(self.hub_file(hub)), known_suites())
             known |= {key.key.raw: f"the {key.role} key of hub {hub}" for key in file.keys}
         return known
 
@@ -200,7 +134,7 @@ class TrustRepository:
         hub = str(file["hub"])
         path, name = f"hubs/{hub[:2]}/{hub}.json", f"prov-{hub[:2]}"
         data = canonical(file)
-        read_hub(path, data, Suites())
+        read_hub(path, data, known_suites())
         draft = self.draft_again(name, now)
         draft.document.signed.targets[path] = TargetFile.from_data(path, data, ["sha256"])
         return Draft(name, draft.document, draft.holders, {path: data})
@@ -222,7 +156,7 @@ class TrustRepository:
         name = f"prov-{province}"
         top = self.draft_again("targets", now)
         known = name in self.provinces()
-        _delegate(top.document.signed, province, group)
+        delegate(top.document.signed, province, group)
         own = self.draft_again(name, now).document if known else Metadata(Targets(1, expires=lasting("province", now)))
         return [top, Draft(name, own, (Holders.of(name, top.document.signed, name),), {})]
 
@@ -252,9 +186,9 @@ class TrustRepository:
         signed.version += 1
         signed.expires = lasting("root", now)
         for role, group in groups:
-            _set_role(signed, role, group.checked(role, role))
+            set_role(signed, role, group.checked(role, role))
         for role, form in single:
-            _set_role(signed, role, Group([_one_role(form, role)], 1))
+            set_role(signed, role, Group([one_role(form, role)], 1))
         after = Holders.of(f"root {signed.version}", signed, "root")
         drafts = [Draft("root", Metadata(signed), (before,) if root is None else (before, after), {})]
         if targets is not None:
@@ -301,8 +235,12 @@ class TrustRepository:
         together = {**present, **fresh}
         if "1.root.json" not in together:
             raise ConfigError("a trust repository without its first root", expected="the draft 1.root.json among these")
-        before = load_trust(together["1.root.json"], present, now).refused if "timestamp.json" in present else {}
-        trust = load_trust(together["1.root.json"], together, now)
+        before = (
+            load_trust(together["1.root.json"], present, now, suites=known_suites()).refused
+            if "timestamp.json" in present
+            else {}
+        )
+        trust = load_trust(together["1.root.json"], together, now, suites=known_suites())
         worse = [f"{name}: {why}" for name, why in trust.refused.items() if name not in before]
         if worse:
             raise InputError(f"this would not be trusted: {worse[0]}", hint="nothing was published")
@@ -352,46 +290,6 @@ class TrustRepository:
                 f"the trust repository {self.folder.name} lacks {path}",
                 expected="a folder filled by `dianhuan federation trust publish`",
             ) from None
-
-
-def _root(version: int, root: Group, targets: Group, snapshot: PublicForm, timestamp: PublicForm, now: int) -> Root:
-    signed = Root(version, expires=lasting("root", now), consistent_snapshot=True)
-    _set_role(signed, "root", root)
-    _set_role(signed, "targets", targets)
-    _set_role(signed, "snapshot", Group([snapshot], 1))
-    _set_role(signed, "timestamp", Group([timestamp], 1))
-    return signed
-
-
-def _set_role(signed: Root, role: str, group: Group) -> None:
-    signed.roles[role] = Role([], group.threshold)
-    for form in group.keys:
-        signed.add_key(tuf_key(form.key), role)
-    used = {keyid for delegated in signed.roles.values() for keyid in delegated.keyids}
-    signed.keys = {keyid: key for keyid, key in signed.keys.items() if keyid in used}
-
-
-def _delegate(top: Targets, province: str, group: Group) -> None:
-    if re.fullmatch("[1-8][0-9]", province) is None:
-        raise InputError(f"province {province[:20]!r}", expected="first two digits of a GB/T 2260 code, e.g. 43")
-    name = f"prov-{province}"
-    group.checked(name, "province")
-    delegations = top.delegations
-    assert delegations is not None
-    assert delegations.roles is not None
-    keys = [tuf_key(form.key) for form in group.keys]
-    delegations.roles[name] = DelegatedRole(
-        name, [key.keyid for key in keys], group.threshold, True, [f"hubs/{province}/*"]
-    )
-    delegations.keys |= {key.keyid: key for key in keys}
-    used = {keyid for role in delegations.roles.values() for keyid in role.keyids}
-    delegations.keys = {keyid: key for keyid, key in delegations.keys.items() if keyid in used}
-
-
-def _one_role(form: PublicForm, role: str) -> PublicForm:
-    if form.role != role:
-        raise InputError(f"a key made for the role {form.role}", expected=f"a key of role {role}")
-    return form
 
 
 def _target_path(path: str, digest: str) -> str:

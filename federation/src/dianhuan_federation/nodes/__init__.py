@@ -6,9 +6,11 @@ from dianhuan_federation.nodes._access import ACCESS_KIND, RECEIPT_KIND
 from dianhuan_federation.nodes._app import Cosigner, NodeConfig, create_node, node_app
 from dianhuan_federation.nodes._body import Limits
 from dianhuan_federation.nodes._client import OtherSize, add_checkpoint, ask_witness, push, put_blob, witnessed
+from dianhuan_federation.nodes._commands import nodes_app
 from dianhuan_federation.nodes._copies import LogCopy
 from dianhuan_federation.nodes._errors import NodeError
 from dianhuan_federation.nodes._pack import END, PACK_TYPE, PackEnd, PackReader, read_pack, write_pack
+from dianhuan_federation.nodes._service import HubTrust, begin_node, hub_node, hub_routes
 from dianhuan_federation.nodes._signing import (
     Asker,
     RequestAuth,
@@ -27,6 +29,7 @@ __all__ = [
     "RECEIPT_KIND",
     "Asker",
     "Cosigner",
+    "HubTrust",
     "Limits",
     "LogCopy",
     "NodeConfig",
@@ -37,11 +40,15 @@ __all__ = [
     "RequestAuth",
     "add_checkpoint",
     "ask_witness",
+    "begin_node",
     "content_digest",
     "create_node",
+    "hub_node",
+    "hub_routes",
     "is_subtree",
     "new_nonce",
     "node_app",
+    "nodes_app",
     "origin_hash",
     "push",
     "put_blob",

@@ -15,7 +15,7 @@ from dianhuan_federation.log_store import TileLog
 from dianhuan_federation.nodes._access import SCHEMA as ACCESS_SCHEMA
 from dianhuan_federation.nodes._access import AccessLog, GrantCounter, Records
 from dianhuan_federation.nodes._body import Limits
-from dianhuan_federation.nodes._copies import LogCopy
+from dianhuan_federation.nodes._copies import Copies, LogCopy
 from dianhuan_federation.nodes._errors import on_error
 from dianhuan_federation.nodes._gate import SCHEMA as NONCE_SCHEMA
 from dianhuan_federation.nodes._gate import RequestGate
@@ -98,7 +98,7 @@ def node_app(config: NodeConfig, trust: Callable[[], Trust], clock: Callable[[],
         raise ConfigError("witness and mirror share a name", expected="a name and a key of its own for each")
     nonces = folder / "nonces.sqlite"
     gate = RequestGate(config.bases, Database(nonces, NONCE_SCHEMA, create=not nonces.exists()), trust, clock, limits)
-    copies = _Copies(folder / "mirror" / "logs" if config.mirror else None, config.own)
+    copies = Copies(folder / "mirror" / "logs" if config.mirror else None, config.own)
     shelf = Shelf(config.blobs or folder / "blob" / "sha256", copies, trust)
     access = AccessLog(config.access)
     reads = Database(folder / "reads.sqlite", ACCESS_SCHEMA, create=False) if config.reads else None
@@ -117,6 +117,7 @@ def node_app(config: NodeConfig, trust: Callable[[], Trust], clock: Callable[[],
             folder / "mirror",
             pending,
             progress,
+            copies,
             shelf,
             gate,
             trust,
@@ -127,21 +128,3 @@ def node_app(config: NodeConfig, trust: Callable[[], Trust], clock: Callable[[],
         routes.append(Mount("/mirror", routes=[*mirror.routes(), *serving.mirrored()]))
     routes += [*serving.routes(), *Records(access, folder / "receipts", gate, trust, clock).routes()]
     return Starlette(routes=routes, exception_handlers={DianhuanError: on_error})
-
-
-class _Copies:
-    """The logs that are here: the own one, and every copy that a mirror has published."""
-
-    def __init__(self, mirrored: Path | None, own: LogCopy | None) -> None:
-        self._mirrored = mirrored
-        self._own = own
-        self._known: dict[str, LogCopy] = {}
-
-    def __call__(self) -> list[LogCopy]:
-        if self._mirrored is not None:
-            for path in self._mirrored.glob("*/checkpoint"):
-                name = path.parent.name
-                if name not in self._known:
-                    origin = path.read_bytes().split(b"\n", 1)[0].decode()
-                    self._known[name] = LogCopy(origin, path.parent)
-        return [*self._known.values(), *([self._own] if self._own else [])]

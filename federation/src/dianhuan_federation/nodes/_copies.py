@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dianhuan_federation.core import Checkpoint, Tile, bundles_of, pack_entries, parse_checkpoint, unpack_entries
 from dianhuan_federation.nodes._errors import NodeError
+from dianhuan_federation.nodes._wire import origin_hash
 from dianhuan_sdk import InputError
 
 _SIZE = re.compile("0|[1-9][0-9]{0,18}")
@@ -95,6 +97,38 @@ class LogCopy:
             raise NodeError(
                 404, "not-here", f"no file {path[:80]!r} of this log", expected="a path of tlog-tiles"
             ) from None
+
+
+class Copies:
+    """The logs that are here: the own one, and every copy that a mirror has published.
+
+    Args:
+        mirrored: folder of the copies by SHA-256 of their origin; none for a node that mirrors nothing.
+        own: the node's own log.
+    """
+
+    def __init__(self, mirrored: Path | None, own: LogCopy | None) -> None:
+        self._by_hash: dict[str, LogCopy] = {}
+        if mirrored is not None:
+            for path in mirrored.glob("*/checkpoint"):
+                self.add(LogCopy(path.read_bytes().split(b"\n", 1)[0].decode(), path.parent))
+        if own is not None:
+            self.add(own)
+
+    def add(self, copy: LogCopy) -> None:
+        """A log that is here from now on."""
+        self._by_hash[origin_hash(copy.origin)] = copy
+
+    def get(self, origin: str) -> LogCopy | None:
+        """The log of that origin, if it is here."""
+        return self._by_hash.get(origin_hash(origin))
+
+    def named(self, name: str) -> LogCopy | None:
+        """The log by SHA-256 of its origin in hex, if it is here."""
+        return self._by_hash.get(name)
+
+    def __iter__(self) -> Iterator[LogCopy]:
+        return iter(list(self._by_hash.values()))
 
 
 def _within(tile: Tile, size: int) -> bool:

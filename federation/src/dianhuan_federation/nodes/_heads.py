@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -42,7 +43,8 @@ MAX_STEP = 60
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS head
-    (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, time INTEGER NOT NULL);
+    (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, time INTEGER NOT NULL,
+     cosigned INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS past
     (origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL,
      PRIMARY KEY (origin, size)) WITHOUT ROWID;
@@ -68,14 +70,23 @@ class HeadStore:
         if create and any(folder.glob("*/checkpoint")):
             raise ConfigError(f"{folder.name} holds published checkpoints", expected="an empty folder for a new node")
         self._database = Database(folder / "heads.sqlite", _SCHEMA, create=create)
+        self._publishing = threading.Lock()
         for path in folder.glob("*/checkpoint"):
-            head, _ = parse_checkpoint(path.read_bytes())
-            if self.head(head.origin)[0] < head.size:
-                raise ConfigError(
-                    f"heads.sqlite knows {head.origin} at less than size {head.size}, which was published",
-                    expected="the newest copy of the file",
-                    hint="an old backup would cosign a second history: restore the newest, or take a new key",
-                )
+            self._check_published(path.read_bytes())
+        for (origin,) in self._database.rows("SELECT origin FROM head WHERE cosigned"):
+            self._publish(str(origin))
+
+    def _check_published(self, data: bytes) -> None:
+        try:
+            head, _ = parse_checkpoint(data)
+        except InputError:
+            return
+        if self.head(head.origin)[0] < head.size:
+            raise ConfigError(
+                f"heads.sqlite knows {head.origin} at less than size {head.size}, which was published",
+                expected="the newest copy of the file",
+                hint="an old backup would cosign a second history: restore the newest, or take a new key",
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -160,9 +171,9 @@ class HeadStore:
             lines = _united(lines, (line,))
         data = format_note(head.text, lines)
         database.execute(
-            "INSERT INTO head VALUES (?, ?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE SET "
+            "INSERT INTO head VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE SET "
             "size = excluded.size, root = excluded.root, note = excluded.note, time = excluded.time",
-            (head.origin, head.size, head.root, data, time),
+            (head.origin, head.size, head.root, data, time, line is not None),
         )
         database.execute("INSERT OR REPLACE INTO past VALUES (?, ?, ?, ?)", (head.origin, head.size, head.root, data))
         return line
@@ -174,10 +185,17 @@ class HeadStore:
         return None if row is None or row[0] == head.root else ForkEvidence(row[1], note)
 
     def _publish(self, origin: str) -> None:
-        """Write the note for readers; the newest one wins, whoever comes last."""
-        with self._database.transaction() as database:
-            (note,) = database.execute("SELECT note FROM head WHERE origin = ?", (origin,)).fetchone()
-            write_durably(self.folder / origin_hash(origin) / "checkpoint", note)
+        """Write the note for readers; the newest one wins, whoever comes last.
+
+        It is not flushed to the disk: the database is the truth, and what is lost here is written again at the start.
+        """
+        with self._publishing:
+            ((note,),) = self._database.rows("SELECT note FROM head WHERE origin = ?", origin)
+            path = self.folder / origin_hash(origin) / "checkpoint"
+            path.parent.mkdir(exist_ok=True)
+            aside = path.with_name(".checkpoint.new")
+            aside.write_bytes(_bytes(note))
+            aside.replace(path)
 
     def _keep(self, origin: str, evidence: ForkEvidence | None, keys: Sequence[NoteKey]) -> None:
         if evidence is None:

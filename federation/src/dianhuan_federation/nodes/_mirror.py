@@ -40,6 +40,7 @@ from dianhuan_federation.core import (
 )
 from dianhuan_federation.log_store import write_durably, write_tiles
 from dianhuan_federation.nodes._body import Exactly, Limits, chunks, unzipped, whole
+from dianhuan_federation.nodes._copies import Copies, LogCopy
 from dianhuan_federation.nodes._errors import NodeError
 from dianhuan_federation.nodes._gate import RequestGate
 from dianhuan_federation.nodes._heads import Conflict, HeadStore, checked_note, honest_time, known_log
@@ -81,6 +82,7 @@ class Mirror:
         folder: pending heads and progress; below it `logs/<SHA-256 of origin>/` are the copies.
         heads: pending checkpoints.
         progress: how far each copy is.
+        copies: told of each copy that is published.
         shelf: what the copies name and who may have it.
         gate: checks signed requests about payloads.
         trust: the trust data of now.
@@ -94,6 +96,7 @@ class Mirror:
     folder: Path
     heads: HeadStore
     progress: Database
+    copies: Copies
     shelf: Shelf
     gate: RequestGate
     trust: Callable[[], Trust]
@@ -237,6 +240,7 @@ class Mirror:
         data = format_note(note.text, [*note.signatures, line])
         write_durably(folder / f"checkpoints/{end}", data)
         write_durably(folder / "checkpoint", data)
+        self.copies.add(LogCopy(origin, folder))
         for bundle in bundles_of(end, size):
             if bundle.width == PACKAGE:
                 for tile in (bundle, Tile(0, bundle.index, PACKAGE)):

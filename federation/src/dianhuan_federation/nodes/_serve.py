@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,13 @@ from starlette.routing import Route
 from dianhuan_federation.core import PATHS
 from dianhuan_federation.nodes._access import AccessLog, Acquisition, GrantCounter
 from dianhuan_federation.nodes._body import Limits
-from dianhuan_federation.nodes._copies import LogCopy
+from dianhuan_federation.nodes._copies import Copies, LogCopy
 from dianhuan_federation.nodes._errors import NodeError
 from dianhuan_federation.nodes._gate import RequestGate
 from dianhuan_federation.nodes._pack import PACK_TYPE, write_pack
 from dianhuan_federation.nodes._plan import PackPlan, Want, check_range, plan, read_wants
 from dianhuan_federation.nodes._shelf import Shelf
 from dianhuan_federation.nodes._signing import Asker
-from dianhuan_federation.nodes._wire import origin_hash
 from dianhuan_sdk import InputError
 
 _BINARY = "application/octet-stream"
@@ -47,7 +46,7 @@ class Serving:
     """
 
     own: LogCopy | None
-    logs: Callable[[], list[LogCopy]]
+    logs: Copies
     shelf: Shelf
     trust_folder: Path | None
     gate: RequestGate
@@ -77,7 +76,7 @@ class Serving:
 
     async def _mirrored(self, request: Request) -> Response:
         name = request.path_params["origin"]
-        copy = next((log for log in self.logs() if origin_hash(log.origin) == name), None)
+        copy = self.logs.named(name)
         if copy is None:
             raise NodeError(404, "unknown-origin", "this log is not here", expected="SHA-256 of a mirrored origin")
         return Response(await run_in_threadpool(copy.file, request.path_params["path"]), media_type=_BINARY)
@@ -95,6 +94,11 @@ class Serving:
         """Who asks; None for one who does not sign, who gets what is open to everyone."""
         signed = "signature" in request.headers or "signature-input" in request.headers
         return await self.gate.ask(request) if signed else None
+
+    async def _record(self, asker: Asker | None, grants: Iterable[str], digests: Iterable[str], now: int) -> None:
+        """Who gets what; of one who does not sign there is no who, and a log that anyone may grow is none."""
+        if asker is not None and digests:
+            await self.access.acquired(Acquisition(asker.hub, tuple(grants), tuple(digests), now))
 
     async def _blob(self, request: Request) -> Response:
         digest = request.path_params["digest"]
@@ -115,7 +119,7 @@ class Serving:
             raise NodeError(404, "not-here", "this payload is not here", hint="ask the hub itself or another mirror")
         if allowed.grant and not await run_in_threadpool(self.counter.take, allowed.origin, allowed.grant):
             raise NodeError(403, "grant-spent", f"grant {allowed.grant} has no reads left", hint="ask for a new grant")
-        await self.access.acquired(Acquisition(hub, (allowed.grant,) if allowed.grant else (), (digest,), now))
+        await self._record(asker, [allowed.grant] if allowed.grant else [], [digest], now)
         return FileResponse(path, media_type=_BINARY)
 
     async def _pack(self, request: Request) -> Response:
@@ -138,8 +142,7 @@ class Serving:
         planned = await run_in_threadpool(plan, self.shelf, self.limits, hub, now, self.counter.take, wants)
         if len(wants) == 1 and planned.absent:
             raise NodeError(404, "unknown-origin", f"the log {wants[0].origin[:120]!r} is not here")
-        if planned.blobs:
-            await self.access.acquired(Acquisition(hub, tuple(planned.grants), tuple(planned.blobs), now))
+        await self._record(asker, planned.grants, planned.blobs, now)
         return StreamingResponse(_grouped(planned), media_type=PACK_TYPE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from dianhuan_federation.core import (
     statement_digest,
     trusted_hub,
 )
-from dianhuan_federation.nodes._copies import LogCopy
+from dianhuan_federation.nodes._copies import Copies, LogCopy
 from dianhuan_sdk import InputError
 
 
@@ -77,7 +77,7 @@ class Shelf:
         trust: the trust data of now.
     """
 
-    def __init__(self, blobs: Path, logs: Callable[[], Iterable[LogCopy]], trust: Callable[[], Trust]) -> None:
+    def __init__(self, blobs: Path, logs: Copies, trust: Callable[[], Trust]) -> None:
         self._blobs = blobs
         self._logs = logs
         self._trust = trust
@@ -91,7 +91,7 @@ class Shelf:
 
     def log(self, origin: str) -> LogCopy | None:
         """The copy of a log, its book brought up to date; None where it is not here."""
-        copy = next((log for log in self._logs() if log.origin == origin), None)
+        copy = self._logs.get(origin)
         if copy is not None:
             self._refresh(copy)
         return copy
@@ -99,7 +99,7 @@ class Shelf:
     def named(self, digest: str) -> int | None:
         """Bytes of a payload that a verified leaf names; None where none does, or where it was redacted."""
         if digest not in self._named:
-            for copy in self._logs():
+            for copy in self._logs:
                 self._refresh(copy)
         with self._lock:
             sizes = [n.size for n in self._named.get(digest, ()) if not self._is_redacted(n)]
@@ -125,9 +125,8 @@ class Shelf:
             None where nothing allows it, or nothing here names it.
         """
         origins = {named.origin for named in self._named.get(digest, ())}
-        for copy in self._logs():
-            if not origins or copy.origin in origins:
-                self._refresh(copy)
+        for copy in filter(None, map(self._logs.get, origins)) if origins else self._logs:
+            self._refresh(copy)
         with self._lock:
             for named in self._named.get(digest, ()):
                 if origin in ("", named.origin):

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from dianhuan_sdk import ConfigError, TransientError
 
+SYNCHRONOUS = "EXTRA"
+"""On a truncated rollback journal: a committed transaction is not undone by a loss of power, which `FULL` on a deleted
+journal does not promise (the deletion itself may be lost)."""
+
 
 class Database:
     """One SQLite file with a fixed schema.
-
-    `synchronous=EXTRA` on a truncated rollback journal: a committed transaction is not undone by a loss of power, which
-    `FULL` on a deleted journal does not promise (the deletion itself may be lost).
 
     Args:
         path: the file.
@@ -40,7 +41,7 @@ class Database:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = TRUNCATE")
-        self._connection.execute("PRAGMA synchronous = EXTRA")
+        self._connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         self._connection.executescript(schema)
 
     @contextmanager

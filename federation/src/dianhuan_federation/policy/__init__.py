@@ -6,7 +6,7 @@ from dianhuan_federation.policy._compile import Compiled, cells_of, compile_rows
 from dianhuan_federation.policy._disclosure import Cell, Part, Released, is_safe, protect
 from dianhuan_federation.policy._flatten import NEEDS, flatten, pseudonym
 from dianhuan_federation.policy._gate import BANNED, EgressGate, GateRules, Sent
-from dianhuan_federation.policy._shipped import SHIPPED, shipped_terms
+from dianhuan_federation.policy._shipped import SHIPPED, shipped_document, shipped_terms
 from dianhuan_federation.policy._sources import CONTRIBUTOR, KEY, SOURCES, Source
 from dianhuan_federation.policy._terms import (
     LEAST_K,
@@ -44,5 +44,6 @@ __all__ = [
     "protect",
     "pseudonym",
     "read_terms",
+    "shipped_document",
     "shipped_terms",
 ]

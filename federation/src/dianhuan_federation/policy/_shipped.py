@@ -35,10 +35,8 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
 """Policy id → the terms that do not depend on the city."""
 
 
-def shipped_terms(
-    id: str, assigner: str, assignee: Sequence[str] = (), valid: tuple[str, str] = ("", "")
-) -> SharingTerms:
-    """A shipped policy for a city.
+def shipped_document(id: str, assigner: str, assignee: Sequence[str] = (), valid: tuple[str, str] = ("", "")) -> bytes:
+    """A shipped policy for a city, as its file.
 
     Args:
         id: one of `SHIPPED`.
@@ -46,8 +44,8 @@ def shipped_terms(
         assignee: hub ids, for conditional ones.
         valid: RFC 3339 instants from and until.
 
-    Raises:
-        InputError: the terms do not hold together so.
+    Returns:
+        Canonical JSON, which `read_terms` takes.
     """
     given = SHIPPED[id]
     name = given["schema"]
@@ -65,4 +63,15 @@ def shipped_terms(
         "validUntil": valid[1],
         **given,
     }
-    return read_terms(canonical(document))
+    return canonical(document)
+
+
+def shipped_terms(
+    id: str, assigner: str, assignee: Sequence[str] = (), valid: tuple[str, str] = ("", "")
+) -> SharingTerms:
+    """A shipped policy for a city; see `shipped_document`.
+
+    Raises:
+        InputError: the terms do not hold together so.
+    """
+    return read_terms(shipped_document(id, assigner, assignee, valid))

@@ -164,12 +164,13 @@ def commitment_check(
     from dianhuan_federation.bundle import FolderFiles
     from dianhuan_federation.core import Refused, Verdict, canonical, load_trust, parse, parse_policy, verify_record
     from dianhuan_federation.publish._commitments import check_commitment
+    from dianhuan_federation.suites import known_suites
 
     with told():
         time = time_of(now)
         witnesses = parse_policy(policy.read_bytes())
         try:
-            known = load_trust(trust.read_bytes(), FolderFiles(repository), time)
+            known = load_trust(trust.read_bytes(), FolderFiles(repository), time, suites=known_suites())
             record, readings = check_commitment(file.read_bytes())
             shown = verify_record(canonical(parse(file.read_bytes())["proof"]), known, witnesses, time)
         except (Refused, InputError) as error:

@@ -24,7 +24,7 @@ from dianhuan_federation.core import (
     read_statement,
     statement_digest,
 )
-from dianhuan_federation.policy import Sent
+from dianhuan_federation.policy import SOURCES, Sent
 from dianhuan_sdk import LOCAL_ZONE, ConfigError, InputError
 
 WITHDRAWN = "来源已撤回或不再属于共享范围 · withdrawn at its source, or no longer within the policy"
@@ -81,8 +81,9 @@ class Ledger(msgspec.Struct):
         models: `id version` → digest of the definition.
         cells: source → cells released, contributor and amount of each record: the city's secret.
         basis: `stream start` → digest of the rows that a statistic was made of.
-        blind: sources whose released cells are not known any more, so that no statistic may follow.
+        blind: source → day before which released cells are not known any more, so that no statistic may follow.
         lost: indices of batches whose payload could not be had when the log was read again.
+        follows: the log before this one, whose releases are remembered here.
         successor: the origin under which the log goes on; empty while it is open.
     """
 
@@ -100,8 +101,9 @@ class Ledger(msgspec.Struct):
     models: dict[str, str] = {}
     cells: dict[str, list[dict[str, tuple[str, int]]]] = {}
     basis: dict[str, str] = {}
-    blind: set[str] = set()
+    blind: dict[str, str] = {}
     lost: set[int] = set()
+    follows: str = ""
     successor: str = ""
 
     @property
@@ -126,6 +128,32 @@ class Ledger(msgspec.Struct):
     def copy(self) -> Ledger:
         """One of its own."""
         return Ledger.decode(self.encode())
+
+    def next_epoch(self, origin: str) -> Ledger:
+        """A ledger for the log that goes on after this one.
+
+        What was released stays known: its cells, its budget, and its rows, which are not sent again unchanged.
+        """
+        lines = {stream: {id: place.line for id, place in rows.items()} for stream, rows in self.records.items()}
+        barred = {s: {**self.barred.get(s, {}), **lines.get(s, {})} for s in self.barred.keys() | lines.keys()}
+        return Ledger(
+            origin,
+            sent=list(self.sent),
+            cells={source: list(cells) for source, cells in self.cells.items()},
+            basis=dict(self.basis),
+            blind=dict(self.blind),
+            barred=barred,
+            follows=self.origin,
+        )
+
+    def forget_before(self, source: str, day: str) -> None:
+        """Cells of a source over days before that one may be known outside and are not known here."""
+        self.blind[source] = max(day, self.blind.get(source, day))
+
+    def forget_all_before(self, day: str) -> None:
+        """The same for every source: what was released under an earlier origin is not known here."""
+        for source in SOURCES:
+            self.forget_before(source, day)
 
     def add(self, statement: bytes, payload: bytes | None = None, terms: str = "") -> int:
         """Note the next entry.

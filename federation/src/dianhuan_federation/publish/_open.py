@@ -14,7 +14,8 @@ from dianhuan_federation.policy import EgressGate
 from dianhuan_federation.publish._clients import NodeClient
 from dianhuan_federation.publish._publisher import Publisher
 from dianhuan_federation.publish._settings import Settings
-from dianhuan_sdk import ConfigError, PluginContext, SecretRef
+from dianhuan_federation.suites import Sm2Signer, known_suites
+from dianhuan_sdk import ConfigError, InputError, PluginContext, SecretRef
 
 
 def publisher_of(context: PluginContext, config: FederationConfig | None = None) -> Publisher:
@@ -61,7 +62,8 @@ def settings_of(context: PluginContext, config: FederationConfig) -> Settings:
         guard=guard,
         log_key=_signer(context, config.log_key, "log"),
         publisher_keys=[
-            _signer(context, ref, "publisher") for ref in (config.publisher_key, *config.more_publisher_keys)
+            _signer(context, config.publisher_key, "publisher"),
+            *(_further(context, ref) for ref in config.more_publisher_keys),
         ],
         pseudonym_key=context.secret(config.pseudonym_key).reveal().encode(),
         policies=tuple((path.name, _read(path)) for path in config.policies),
@@ -83,12 +85,21 @@ def _signer(context: PluginContext, ref: SecretRef | None, role: KeyRole) -> Sig
     return read_signer(context.secret(ref).reveal(), role)
 
 
+def _further(context: PluginContext, ref: SecretRef) -> Signer:
+    """A publisher key of another suite: SM2 as OpenSSL writes it, or a second Ed25519 key while keys change."""
+    text = context.secret(ref).reveal()
+    try:
+        return Sm2Signer.from_pem(text)
+    except InputError:
+        return read_signer(text, "publisher")
+
+
 def _endpoints(config: FederationConfig, now: int) -> dict[str, str]:
     """Address → hub id, as the signed trust data says; empty where that cannot be read now."""
     if config.trust is None or config.root is None:
         return {}
     try:
-        trust: Trust = load_trust(_read(config.root), FolderFiles(config.trust), now)
+        trust: Trust = load_trust(_read(config.root), FolderFiles(config.trust), now, suites=known_suites())
     except Refused:
         return {}
     return {url.rstrip("/"): hub.id for hub in trust.hubs.values() for url in hub.endpoints}

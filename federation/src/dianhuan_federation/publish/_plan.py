@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import sha256
@@ -108,12 +108,21 @@ class Planner:
 
     def flat(self, source: str) -> tuple[list[dict[str, object]], int]:
         """The rows of a source, and how many were left out."""
+        return flatten(source, self._read(), self._settings.pseudonym_key)
+
+    def behind(self, ids: Collection[str]) -> dict[str, tuple[str, date]]:
+        """Record id → the enterprise and day that its warning is about."""
+        key = self._settings.pseudonym_key
+        named = ((pseudonym(key, "warning", row["warning_id"]), row) for row in self._read()["warning"])
+        return {id: (row["entity_id"], row["day"]) for id, row in named if id in ids}
+
+    def _read(self) -> dict[str, list[dict[str, Any]]]:
         if not self._tables:
             self._tables = {
                 name: self._storage.read(name, columns=columns).read_all().to_pylist()
                 for name, columns in NEEDS.items()
             }
-        return flatten(source, self._tables, self._settings.pseudonym_key)
+        return self._tables
 
     def _one(self, plan: Plan, terms: SharingTerms, data: bytes) -> None:
         desk = plan.desk
@@ -227,11 +236,7 @@ class Planner:
 
     def _commitment(self, desk: Desk, compiled: Compiled, supersedes: Sequence[Target]) -> Commitment | None:
         key = self._settings.pseudonym_key
-        behind = {
-            id: (row["entity_id"], row["day"])
-            for row in self._tables["warning"]
-            if (id := pseudonym(key, "warning", row["warning_id"])) in compiled.used
-        }
+        behind = self.behind(compiled.used)
         before: dict[str, list[str]] | None = {} if supersedes else None
         for target in supersedes:
             file = self._kept(target.index)

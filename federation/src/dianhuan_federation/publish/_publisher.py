@@ -14,26 +14,31 @@ from dianhuan_federation.core import (
     Dispute,
     Encoding,
     Grant,
+    GrantAcceptance,
     Heartbeat,
     ModelDefinition,
     Redaction,
     Ref,
+    ResultBatch,
     Retraction,
     ShardClose,
     Target,
     digests,
     frontier_from_nodes,
     key_id,
+    lines_of,
     open_envelope,
+    parse,
+    parse_checkpoint,
     prove_record,
     read_predicate,
     read_statement,
 )
 from dianhuan_federation.evaluation import read_passport
 from dianhuan_federation.guard import CheckpointGuard
-from dianhuan_federation.log_store import TileLog
+from dianhuan_federation.log_store import CHECKPOINT, TileLog
 from dianhuan_federation.policy import SharingTerms, read_terms
-from dianhuan_federation.publish._commitments import open_commitment
+from dianhuan_federation.publish._commitments import commit_to, open_commitment
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._journal import Journal, entries_of, only_one, statements_of
 from dianhuan_federation.publish._ledger import Ledger
@@ -69,17 +74,23 @@ class Publisher:
         self._journal = Journal(settings, storage)
 
     def begin(self) -> PublishReport:
-        """Begin the log, once.
+        """Begin the log, once; of a later epoch beside the one before, whose releases stay known.
 
         Raises:
             ConfigError: it was begun before, here or as a witness saw it.
         """
         with only_one(self.settings.private):
-            if self._journal.ledger().size:
-                raise ConfigError(f"the hub has published into {self.settings.origin} before", expected="a new origin")
+            known, origin = self._journal.ledger(), self.settings.origin
+            if known.origin == origin and known.size:
+                raise ConfigError(f"the hub has published into {origin} before", expected="a new origin")
             check_not_behind(self.settings, 0, lambda size: b"", self._witnesses)
-            log = TileLog.create(self.settings.log, self.settings.origin, self.settings.log_key, self._guard())
-            return PublishReport(self.settings.origin, log.size)
+            ledger = known if known.origin == origin else known.next_epoch(origin)
+            if self.settings.epoch > 1 and not ledger.follows:
+                ledger.forget_all_before(self._clock.today().isoformat())
+            self._journal.rewrite(ledger)
+            self._make_room()
+            log = TileLog.create(self.settings.log, origin, self.settings.log_key, self._guard())
+            return PublishReport(origin, log.size)
 
     def publish(self, today: date, *, dry_run: bool = False) -> PublishReport:
         """Publish what is due: policies, new and changed rows, statistics, withdrawals; a heartbeat if nothing is.
@@ -199,7 +210,8 @@ class Publisher:
         return self._one(today, make)
 
     def log_grant(self, today: date, envelope: bytes) -> PublishReport:
-        """Log a grant that both sides have signed, at its place in the stream that it names.
+        """Log a grant that both sides have signed: the provider at its place in the stream that it names, the consumer
+        as a statement of its own that names the envelope.
 
         Raises:
             InputError: no grant of this log, not signed by both, not the next of its stream, or of another policy.
@@ -209,10 +221,13 @@ class Publisher:
             opened = open_envelope(envelope)
             grant = read_predicate(read_statement(opened.payload))
             ours = opened.signed_by({key_id(k.public): k.public for k in self.settings.publisher_keys})
-            if not isinstance(grant, Grant) or grant.origin != self.settings.origin:
-                raise InputError("not a grant of this log", expected=f"a grant of {self.settings.origin}")
+            if not isinstance(grant, Grant) or self.settings.hub not in (grant.assignee, grant.assigner):
+                raise InputError("not a grant of or for this hub", expected=f"a grant that names {self.settings.hub}")
             if len(ours) != len(self.settings.publisher_keys) or len(opened.signatures) <= len(ours):
                 raise InputError(f"grant {grant.id} is not signed by both sides", hint="dianhuan federation grant")
+            if grant.origin != self.settings.origin:
+                desk.state(GrantAcceptance, "accepted-grants", _accepted(grant, envelope))
+                return
             place = desk.ledger.streams.get(grant.stream, (0, None))
             if (grant.stream_seq, grant.prev_statement_digest) != (place[0] + 1, place[1]):
                 raise InputError(
@@ -247,12 +262,11 @@ class Publisher:
         with self._open() as (log, ledger):
             for stream in ledger.records.values():
                 place = stream.get(record_id)
-                file = None if place is None else self._journal.kept(place.index)
-                if place is None or file is None:
-                    continue
-                payload = self._served(ledger, place.index)
-                proof = prove_record(FolderFiles(log.folder), place.index, payload, record_id)
-                return open_commitment(self._storage, file, record_id, proof)
+                file = None if place is None else self._commitment(log, ledger, place.index)
+                if place is not None and file is not None:
+                    payload = self._served(ledger, place.index)
+                    proof = prove_record(FolderFiles(log.folder), place.index, payload, record_id)
+                    return open_commitment(self._storage, file, record_id, proof)
         raise InputError(f"record {record_id} was not published with a commitment", hint="see `publish --json`")
 
     def recover(self, log: Mapping[str, bytes], blobs: Mapping[str, bytes]) -> PublishReport:
@@ -270,7 +284,8 @@ class Publisher:
             take_back(self.settings, guard, log, self._seen())
             opened = TileLog(self.settings.log, self.settings.origin, self.settings.log_key, guard)
             ledger = self._journal_or_again(opened, blobs)
-            return PublishReport(self.settings.origin, ledger.size)
+            witnessed = gather(opened, self.settings, self._witnesses, self._blobs_of(ledger))
+            return PublishReport(self.settings.origin, ledger.size, witnessed=witnessed)
 
     def self_check(self) -> dict[str, str]:
         """Check of everything on the disk: what was checked → empty, or what is wrong."""
@@ -323,11 +338,25 @@ class Publisher:
             planner = self._planner()
             statements = statements_of(entries_of(log, 0, log.size))
             ledger = read_again(
-                self.settings, statements, blobs, list(self._terms()), lambda source: planner.flat(source)[0]
+                self.settings,
+                self._journal.ledger(),
+                statements,
+                blobs,
+                list(self._terms()),
+                lambda source: planner.flat(source)[0],
             )
             self._journal.rewrite(ledger)
             self._journal.drop_redacted(ledger)
         return ledger
+
+    def _make_room(self) -> None:
+        """Put the files of an earlier epoch aside, where they are still served under its name."""
+        try:
+            head, _ = parse_checkpoint((self.settings.log / CHECKPOINT).read_bytes())
+        except FileNotFoundError:
+            return
+        if head.origin != self.settings.origin:
+            self.settings.log.rename(self.settings.public / f"log-{head.origin.rpartition('/')[2]}")
 
     def _terms(self) -> Iterator[SharingTerms]:
         for _, data in self.settings.policies:
@@ -379,6 +408,23 @@ class Publisher:
     def _standing(self, ledger: Ledger, stream: str, index: int) -> list[str]:
         return [id for id, place in ledger.records.get(stream, {}).items() if place.index == index]
 
+    def _commitment(self, log: TileLog, ledger: Ledger, index: int) -> bytes | None:
+        """What the city keeps of a batch's commitment, made again where the file is lost; None if there is none."""
+        file = self._journal.kept(index)
+        batch = read_predicate(read_statement(statements_of(entries_of(log, index, index + 1))[0]))
+        if file is not None or not isinstance(batch, ResultBatch) or batch.inputs.commitment is None:
+            return file
+        ids = {parse(line)["record_id"] for line in lines_of(self._served(ledger, index))}
+        place = (batch.origin, batch.stream, batch.stream_seq)
+        made = commit_to(self._storage, self.settings.pseudonym_key, place, self._planner().behind(ids))
+        if made is None or made.inputs.commitment != batch.inputs.commitment:
+            raise InputError(
+                f"the file of the commitment of entry {index} is lost, and the readings do not give it again",
+                expected="unchanged readings, or the file below private/commitments",
+                hint="take the file from a backup",
+            )
+        return made.file
+
     def _served(self, ledger: Ledger, index: int) -> bytes:
         path = self.settings.blob(ledger.entries[index].blobs[0])
         if not path.exists():
@@ -401,6 +447,18 @@ class Publisher:
             except (SourceError, InputError):
                 return None
         return max(sizes, default=None)
+
+
+def _accepted(grant: Grant, envelope: bytes) -> dict[str, object]:
+    return {
+        "grant": grant.id,
+        "assigner": grant.assigner,
+        "policy": grant.policy,
+        "purpose": grant.purpose,
+        "envelope": sha256(envelope).hexdigest(),
+        "valid_from": grant.valid_from,
+        "valid_until": grant.valid_until,
+    }
 
 
 def _portions(ids: list[str]) -> list[list[str]]:

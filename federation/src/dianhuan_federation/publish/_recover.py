@@ -19,15 +19,17 @@ from dianhuan_federation.core import (
     parse,
     read_predicate,
     read_statement,
+    statement_digest,
     tiles_of,
     unpack_entries,
 )
 from dianhuan_federation.guard import CheckpointGuard
 from dianhuan_federation.log_store import CHECKPOINT, write_durably
-from dianhuan_federation.policy import KEY, Released, SharingTerms
+from dianhuan_federation.policy import KEY, SOURCES, Released, SharingTerms
 from dianhuan_federation.policy import cells_of as cells_now
 from dianhuan_federation.publish._ledger import Ledger
 from dianhuan_federation.publish._settings import Settings
+from dianhuan_federation.publish._statistics import remember
 from dianhuan_federation.publish._witnesses import own_head
 from dianhuan_sdk import ConfigError, InputError
 
@@ -111,6 +113,7 @@ Flat = Callable[[str], Sequence[Mapping[str, object]]]
 
 def read_again(
     settings: Settings,
+    known: Ledger,
     statements: Sequence[bytes],
     blobs: Mapping[str, bytes],
     terms: Sequence[SharingTerms],
@@ -123,25 +126,30 @@ def read_again(
 
     Args:
         settings: of the publisher.
+        known: the last ledger there is, of this log or of the one before; only what is missing in it is read.
         statements: all of the log.
         blobs: payloads by the SHA-256 of their bytes; those that are not here are fetched into the served folder.
         terms: the policies as they are now.
         flat: rows of a source.
     """
-    ledger = Ledger(settings.origin)
+    ledger = known if known.origin == settings.origin else known.next_epoch(settings.origin)
+    if [entry.digest for entry in ledger.entries] != [statement_digest(s) for s in statements[: ledger.size]]:
+        ledger = ledger.next_epoch(settings.origin)
     of_stream = {t.target: t for t in terms}
-    for statement in statements:
+    for statement in statements[ledger.size :]:
         predicate = read_predicate(read_statement(statement))
         payload = _payload(settings, predicate, blobs) if isinstance(predicate, ResultBatch) else None
         ledger.add(statement, payload)
         policy = of_stream.get(predicate.stream)
         if isinstance(predicate, ResultBatch) and predicate.schema.id == "statistic":
             cells = None if policy is None or payload is None else _cells(policy, payload, flat)
-            if cells is None:
-                ledger.blind.update([policy.source] if policy is not None else ["warnings", "outcomes"])
-            elif policy is not None:
-                known = ledger.cells.setdefault(policy.source, [])
-                known.extend(dict(cell) for cell in cells if dict(cell) not in known)
+            if policy is None or cells is None:
+                for source in SOURCES if policy is None else (policy.source,):
+                    ledger.forget_before(source, ledger.entries[-1].end)
+            else:
+                remember(ledger, policy.source, cells)
+    if settings.epoch > 1 and not ledger.follows and ledger.entries:
+        ledger.forget_all_before(ledger.entries[0].day)
     return ledger
 
 

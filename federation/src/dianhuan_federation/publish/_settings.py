@@ -59,6 +59,11 @@ class Settings:
         return match[1]
 
     @property
+    def epoch(self) -> int:
+        """Number of the log among those of the hub."""
+        return int(self.origin.rpartition("/r")[2])
+
+    @property
     def public(self) -> Path:
         """What is served."""
         return self.folder / "public"

@@ -18,7 +18,7 @@ from dianhuan_federation.core import (
     lines_of,
     parse,
 )
-from dianhuan_federation.policy import KEY, Compiled, Released, SharingTerms, compile_rows
+from dianhuan_federation.policy import CONTRIBUTOR, KEY, Compiled, Released, SharingTerms, compile_rows
 from dianhuan_federation.publish._desk import Desk
 from dianhuan_federation.publish._ledger import WITHDRAWN, Ledger, line_digest
 from dianhuan_sdk import LOCAL_ZONE, InputError
@@ -42,17 +42,18 @@ def due_statistics(desk: Desk, terms: SharingTerms, rows: Sequence[Mapping[str, 
         Reasons why something did not leave.
     """
     assert terms.aggregation is not None
-    if terms.source in desk.ledger.blind:
-        return [
-            f"the cells of {terms.source} released earlier are not known any more, so a further statistic could reveal "
-            "an enterprise by subtraction; begin a new policy stream only after the earlier ones are retracted"
-        ]
     refused: list[str] = []
     for start, end in periods(terms, desk.today):
         inside = [row for row in rows if start <= _day(row, terms) < end]
-        basis = sha256(canonical(sorted(([dict(row) for row in inside]), key=lambda row: str(row[KEY])))).hexdigest()
+        basis = _basis(terms, inside)
         mark = f"{terms.target} {start}"
         if desk.ledger.basis.get(mark) == basis:
+            continue
+        if start.isoformat() < desk.ledger.blind.get(terms.source, ""):
+            refused.append(
+                f"{start}: cells of {terms.source} released earlier are not known any more, so that this one could "
+                "reveal an enterprise by subtraction"
+            )
             continue
         if any(a <= start.isoformat() < b for a, b in desk.ledger.unknown_days(terms.target)):
             refused.append(f"{start}: an earlier batch of this period is not known any more")
@@ -68,6 +69,18 @@ def due_statistics(desk: Desk, terms: SharingTerms, rows: Sequence[Mapping[str, 
         except InputError as error:
             refused.append(f"{start}: {error}")
     return refused
+
+
+def _basis(terms: SharingTerms, rows: Sequence[Mapping[str, object]]) -> str:
+    """Digest of all that a statistic depends on."""
+    value = terms.aggregation.value if terms.aggregation is not None else None
+    names = [KEY, CONTRIBUTOR, "division", "industry", *([] if value is None else [value])]
+    counted = [
+        [str(row[name]) for name in names]
+        for row in rows
+        if all(constraint.holds(row[constraint.left_operand]) for constraint in terms.constraint)
+    ]
+    return sha256(canonical(sorted(counted))).hexdigest()
 
 
 def periods(terms: SharingTerms, today: date) -> list[tuple[date, date]]:

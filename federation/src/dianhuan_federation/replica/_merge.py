@@ -53,6 +53,9 @@ SILENCE = 26 * 3600
 REPLAY = "replay"
 """In place of a transport: the log's own files."""
 
+WAITING = {"state": "PENDING", "code": str(Code.MISSING)}
+"""Statements that wait for their payload, or for what they refer to."""
+
 MAX_LOGS = 64
 MAX_ROWS = 100_000
 
@@ -127,6 +130,9 @@ class Merge:
         self._folder = folder
         self._verifier = verifier
         self._known = {row["origin"]: row for row in storage.read(FEDERATED_LOG.name).read_all().to_pylist()}
+        self._loaded: dict[str, Stored] = {}
+        waiting = storage.read(FEDERATED_STATEMENT.name, columns=["origin"], equals=WAITING)
+        self._waiting = set(waiting.read_all().column("origin").to_pylist())
 
     def take(self, deliveries: Iterable[Delivery]) -> Iterator[Merged]:
         """Merge deliveries as they come; each is answered once it is committed."""
@@ -150,7 +156,7 @@ class Merge:
         """
         for origin in origins:
             log = ReplicaLog(self._folder, origin)
-            stored = None if everything else load_state(self._storage, origin)
+            stored = None if everything else self._stored(origin)
             submission = log.submission(None if stored is None else stored.state.size)
             if submission is None:
                 continue
@@ -186,14 +192,21 @@ class Merge:
             except InputError:
                 continue
             stored = load_state(self._storage, origin)
-            if stored is not None and stored.judged_under != fingerprint(hub):
+            if stored is None:
+                continue
+            self._loaded[origin] = stored
+            if stored.judged_under != fingerprint(hub):
                 found.append(origin)
         return found
+
+    def _stored(self, origin: str) -> Stored | None:
+        """What is stored of a log; what `outdated` has read is used once, since a merge changes it."""
+        return self._loaded.pop(origin, None) or load_state(self._storage, origin)
 
     def _one(self, delivery: Delivery, group: Group) -> _Open:
         log = ReplicaLog(self._folder, delivery.origin)
         row = self._known.get(delivery.origin)
-        stored = load_state(self._storage, delivery.origin)
+        stored = self._stored(delivery.origin)
         if row is not None and row["code"] == Code.FORK:
             return self._unchanged(delivery, log, group, row["state"], row["code"], row["detail"])
         if delivery.submission is None:
@@ -284,6 +297,8 @@ class Merge:
             row = statement_row(entry, origin, hub, state.digests.get(entry.index), head_of(entry.index), kept)
             group.statements.append(row)
             counts[row["state"]] += 1
+            if row["code"] == Code.MISSING:
+                self._waiting.add(origin)
             hidden = entry.verdict.state is not State.ACCEPTED
             records = record_batch(entry, origin, hub, hidden)
             if records is not None:
@@ -298,7 +313,9 @@ class Merge:
         self, origin: str, state: LogState, blobs: Mapping[str, bytes], group: Group, log: ReplicaLog
     ) -> Counter[str]:
         """Judge stored batches of a log again that waited for a payload which is at hand now."""
-        equals = {"origin": origin, "state": "PENDING", "code": str(Code.MISSING)}
+        if origin not in self._waiting:
+            return Counter()
+        equals = {"origin": origin, **WAITING}
         rows = self._storage.read(FEDERATED_STATEMENT.name, equals=equals).read_all().to_pylist()
         waiting = {row["index"]: row for row in rows}
         results = []
@@ -371,10 +388,12 @@ class Merge:
         redacted = group.redacted()
         drop = self._redact(group, redacted)
         batches = group.batches(f"federation:{open_logs[0].merged.via}")
+        for item in open_logs:
+            # Before the commit: a crash after it must not leave what was to be dropped.
+            item.log.drop_blobs(drop.get(item.merged.origin, ()))
         os.sync()  # one flush for the files of all these logs, before the commit that counts them
         self._storage.commit(batches, group.state)
         for item in open_logs:
-            item.log.drop_blobs(drop.get(item.merged.origin, ()))
             if item.size > item.before:
                 item.log.tidy(item.before, item.size)
         merged = [item.merged for item in open_logs]

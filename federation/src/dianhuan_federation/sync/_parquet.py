@@ -57,12 +57,7 @@ class ParquetSandbox:
         """End the child."""
         child, self._child = self._child, None
         if child is not None:
-            child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
+            _end(child)
 
     def decode(self, blob: bytes, schema: RowSchema, size: int | None = None) -> bytes:
         """Canonical rows of a Parquet file.
@@ -105,7 +100,7 @@ class ParquetSandbox:
             return {"state": "bomb", "detail": "a Parquet file that its reader did not survive"}, b""
         finally:
             timer.cancel()
-        if answer.get("state") != "ok":
+        if answer.get("state") == "bomb":
             self.close()
         return answer, payload
 
@@ -129,10 +124,18 @@ class ParquetSandbox:
         finally:
             timer.cancel()
         if ready != READY:
-            child.kill()
-            child.wait()
+            _end(child)
             raise _bomb("the Parquet reader does not start")
         return child
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
 
 
 def encode_parquet(schema: RowSchema, payload: bytes) -> bytes:

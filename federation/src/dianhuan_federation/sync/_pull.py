@@ -35,8 +35,8 @@ SECONDS_A_ROUND = 900.0
 """Most seconds that one source may take of a round; others go on meanwhile."""
 
 MAX_PACKS = 64
-PACK_LOGS = 340
-"""Logs asked for in one pack."""
+PACK_LOGS = 64
+"""Logs asked for in one pack; while one is merged the next ones are on their way."""
 
 MAX_PULL = 512 * 1024 * 1024
 """Most bytes taken of one source in one round; what is left comes in the next."""

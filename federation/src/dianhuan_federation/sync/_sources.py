@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,9 @@ class HttpSource:
         base: the address below which the tree lies.
         auth: signs requests for payloads, where there is a transport key.
         seconds: most seconds of one small answer.
+
+    Raises:
+        TransientError: an address of another kind than http and https.
     """
 
     via = "http"
@@ -58,6 +62,8 @@ class HttpSource:
         self, client: httpx.AsyncClient, base: str, auth: httpx.Auth | None = None, seconds: float = SECONDS
     ) -> None:
         self.name = base.rstrip("/")
+        if not re.fullmatch(r"https?://[^/@\s]+(?:/\S*)?", self.name):
+            raise TransientError(f"address {base[:120]!r}", expected="https://host/path, without user name")
         self._client = client
         self._auth = auth
         self._seconds = seconds
@@ -162,13 +168,15 @@ class FolderSource:
             return None
         except OSError as error:
             raise TransientError(f"{self.name} cannot be read: {error.strerror}") from None
-        with os.fdopen(file, "rb") as opened:
-            info = os.fstat(opened.fileno())
+        try:
+            info = os.fstat(file)
             if not stat.S_ISREG(info.st_mode):
                 return None
             if info.st_size > most:
                 raise TransientError(f"{path} of {info.st_size} bytes", expected=f"at most {most}")
-            try:
+            with os.fdopen(os.dup(file), "rb") as opened:
                 return opened.read(most + 1)
-            except OSError as error:
-                raise TransientError(f"{self.name} cannot be read: {error.strerror}", hint="was it removed?") from None
+        except OSError as error:
+            raise TransientError(f"{self.name} cannot be read: {error.strerror}", hint="was it removed?") from None
+        finally:
+            os.close(file)

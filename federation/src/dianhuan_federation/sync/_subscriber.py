@@ -43,15 +43,16 @@ from dianhuan_federation.replica import (
 from dianhuan_federation.sync._export import export
 from dianhuan_federation.sync._guard import AddressGuard, GuardedTransport, Resolver, resolve
 from dianhuan_federation.sync._parquet import ParquetSandbox
-from dianhuan_federation.sync._pull import MAX_NEW, Want, pull
+from dianhuan_federation.sync._pull import MAX_NEW, PACK_LOGS, Want, pull
 from dianhuan_federation.sync._receipts import FOLDER as RECEIPTS
 from dianhuan_federation.sync._receipts import store_receipts, write_receipts
-from dianhuan_federation.sync._round import Job, deliveries, new_entries
+from dianhuan_federation.sync._round import AT_ONCE, Job, deliveries, new_entries
 from dianhuan_federation.sync._sources import SECONDS, FolderSource, HttpSource, Source
 from dianhuan_federation.sync._trust import TrustStore
 from dianhuan_sdk import ConfigError, PluginContext, TransientError
 
-Places = tuple[str, ...]
+Place = Path | str
+Places = tuple[Place, ...]
 """Addresses or a folder, in the order in which they are tried."""
 
 TREES = ("log", "logs", "mirror")
@@ -180,7 +181,11 @@ class Subscriber:
             trust = store.load()
         merge = Merge(self.context.storage, self.replica, self.verifier(trust))
         merged = list(merge.replay(merge.outdated()))
-        jobs = [self._job(places, wants) for places, wants in plan.items()]
+        jobs = [
+            self._job(places, wants[first : first + PACK_LOGS])
+            for places, wants in plan.items()
+            for first in range(0, len(wants), PACK_LOGS)
+        ]
         merged += merge.take(deliveries(jobs, merge.size))
         for path in sorted({path for peer in peers if peer.folder for path in peer.folder.glob("*.tar")}):
             report = self._bundle(path, skip_known=True)
@@ -276,7 +281,7 @@ class Subscriber:
         missing = self._missing_blobs([p.origin for p in peers], known)
         plan: dict[Places, list[Want]] = {}
         for peer in peers:
-            places: Places = (str(peer.folder),) if peer.folder else (peer.url.rstrip("/"),) if peer.url else ()
+            places: Places = (peer.folder,) if peer.folder else (peer.url.rstrip("/"),) if peer.url else ()
             if (
                 peer.folder
                 and not any((peer.folder / name).is_dir() for name in TREES)
@@ -306,18 +311,25 @@ class Subscriber:
             told = [
                 Delivery(w.origin, None, "", "no address, neither in the settings nor in the trust data") for w in wants
             ]
-            async with self.client() as client:
-                for place in places:
-                    told = await pull(self._source(client, place, wants), wants)
-                    if any(delivery.submission is not None for delivery in told):
-                        break
+            try:
+                async with self.client() as client:
+                    for place in places:
+                        try:
+                            told = await pull(self._source(client, place, wants), wants)
+                        except TransientError as error:
+                            told = [Delivery(w.origin, None, "", str(error)) for w in wants]
+                        if any(delivery.submission is not None for delivery in told):
+                            break
+            except Exception as error:  # whatever one peer brings about, the others of the round go on
+                self.context.log.exception("federation: %s", places)
+                told = [Delivery(w.origin, None, "", f"{type(error).__name__}: {error}"[:300]) for w in wants]
             return told
 
         return ask
 
-    def _source(self, client: httpx.AsyncClient, place: str, wants: Sequence[Want] = ()) -> Source:
-        if "://" not in place:
-            return FolderSource(Path(place))
+    def _source(self, client: httpx.AsyncClient, place: Place, wants: Sequence[Want] = ()) -> Source:
+        if isinstance(place, Path):
+            return FolderSource(place)
         grants = {want.grant for want in wants if want.grant}
         auth = None
         if self._signer is not None and self.reader:
@@ -368,28 +380,25 @@ class Subscriber:
     def _acknowledge(self, merged: Sequence[Merged], plan: Mapping[Places, Sequence[Want]]) -> None:
         if self._signer is None or not self.reader:
             return
-        rows = write_receipts(
-            self.folder, [m for m in merged if m.via != "replay"], self.reader, self._signer, self.now
-        )
-        if not rows:
-            return
-        places = {want.origin: several[0] for several, wants in plan.items() if several for want in wants}
-        sent = asyncio.run(self._send_receipts([(places.get(row["origin"], ""), row["digest"]) for row in rows]))
-        for row in rows:
-            row["state"] = "sent" if row["digest"] in sent else "kept"
+        taken = [m for m in merged if m.via != "replay"]
+        places = {w.origin: p[0] for p, wants in plan.items() if p and isinstance(p[0], str) for w in wants}
+        written = write_receipts(self.context.storage, self.folder, taken, places, self.reader, self._signer, self.now)
+        sent = asyncio.run(self._send_receipts([(place, digest) for place, digest, _ in written])) if written else set()
+        rows = [{**row, "state": "sent"} if digest in sent else row for _, digest, some in written for row in some]
         store_receipts(self.context.storage, rows)
 
     async def _send_receipts(self, receipts: Sequence[tuple[str, str]]) -> set[str]:
         """Offer receipts to the peers that they are about; a peer that takes none loses nothing."""
         sent: set[str] = set()
+        limit = asyncio.Semaphore(AT_ONCE)
         async with self.client() as client:
 
             async def one(place: str, digest: str) -> None:
-                source = self._source(client, place)
-                if isinstance(source, HttpSource):
-                    data = (self.folder / RECEIPTS / f"{digest}.json").read_bytes()
-                    with suppress(TransientError):
-                        if await source.post("receipts", data) == 201:
+                data = (self.folder / RECEIPTS / f"{digest}.json").read_bytes()
+                with suppress(TransientError):
+                    source = self._source(client, place)
+                    async with limit:
+                        if isinstance(source, HttpSource) and await source.post("receipts", data) == 201:
                             sent.add(digest)
 
             await asyncio.gather(*(one(place, digest) for place, digest in receipts if place))

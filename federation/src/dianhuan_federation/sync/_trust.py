@@ -13,6 +13,7 @@ from dianhuan_federation.bundle import FolderFiles
 from dianhuan_federation.core import PATHS, Trust, load_trust
 from dianhuan_federation.log_store import write_durably
 from dianhuan_federation.replica import Layered
+from dianhuan_federation.suites import known_suites
 from dianhuan_federation.sync._sources import Source
 from dianhuan_sdk import StoragePort, TransientError
 
@@ -54,7 +55,7 @@ class TrustStore:
         Raises:
             Refused: the copy does not hold.
         """
-        trust = load_trust(self._bootstrap, self.files, self._now, seen=self.seen)
+        trust = load_trust(self._bootstrap, self.files, self._now, seen=self.seen, suites=known_suites())
         self._remember(trust)
         return trust
 
@@ -64,7 +65,9 @@ class TrustStore:
         Raises:
             Refused: it does not; the copy stays as it is.
         """
-        trust = load_trust(self._bootstrap, Layered(files, self.files), self._now, seen=self.seen)
+        trust = load_trust(
+            self._bootstrap, Layered(files, self.files), self._now, seen=self.seen, suites=known_suites()
+        )
         names = sorted((path for path in files if PATHS.fullmatch(f"trust/{path}")), key=_order)
         for path in names:
             data = files[path]

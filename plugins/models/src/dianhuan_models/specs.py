@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dianhuan_models._config import config_of as _config
+from dianhuan_models._config import config_of
 from dianhuan_models._curve_specs import CURVE_SPECS
 from dianhuan_models._shapes import BINS
 from dianhuan_models.m05 import NightConfig, NightOnly
@@ -13,19 +13,19 @@ from dianhuan_sdk import ModelCard, ModelSpec, PluginContext, Text
 
 
 def _night_only(context: PluginContext) -> NightOnly:
-    return NightOnly(_config(context, NightConfig))
+    return NightOnly(config_of(context, NightConfig))
 
 
 def _hidden(context: PluginContext) -> HiddenWorkshop:
-    return HiddenWorkshop(_config(context, HiddenConfig))
+    return HiddenWorkshop(config_of(context, HiddenConfig))
 
 
 def _rebound(context: PluginContext) -> Rebound:
-    return Rebound(_config(context, ReboundConfig))
+    return Rebound(config_of(context, ReboundConfig))
 
 
 def _peer_outlier(context: PluginContext) -> PeerOutlier:
-    return PeerOutlier(_config(context, PeerConfig))
+    return PeerOutlier(config_of(context, PeerConfig))
 
 
 M05 = ModelSpec(

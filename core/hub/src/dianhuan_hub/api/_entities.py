@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import strawberry
 
+from dianhuan_hub.api._channels import Channels, ChannelsResult, channels_of
 from dianhuan_hub.api._context import Info
 from dianhuan_hub.api._filters import CaseFilter, FindingFilter, WarningFilter, conditions
 from dianhuan_hub.api._paging import DEFAULT_FIRST, Connection
@@ -94,6 +95,13 @@ class Entity(Node):
     @described("Fields that this key has no right to.")
     def withheld(self, info: Info) -> list[str]:
         return info.context.reader.withheld("entity")
+
+    @described("Series of its devices on site, with their latest values.")
+    async def channels(self, info: Info) -> ChannelsResult:
+        async def work() -> Channels:
+            return Channels(nodes=await channels_of(info, self.entity_id))
+
+        return await attempt(work())
 
     @described(f"The load on the days [start, end), at most {MAX_CURVE_DAYS}.")
     async def curve(self, info: Info, start: date, end: date) -> CurveResult:

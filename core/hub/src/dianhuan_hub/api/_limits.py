@@ -34,6 +34,8 @@ MAX_COST = 100_000
 _LISTS = frozenset({"entities", "findings", "warnings", "cases", "quarantine", "loads", "models", "plugins"})
 _WEIGHTS: Mapping[str, int] = dict.fromkeys(_LISTS, 20) | {
     "curve": 31 * 96,
+    "channels": 100,
+    "readings": 2_000,
     "totalCount": 100,
     "counts": 100,
     "todaysList": 500,

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "case": ("dianhuan_hub.cli.case:app", "案件:查看、流转、结果 · cases: look, move, record outcomes"),
     "quarantine": ("dianhuan_hub.cli.quarantine:app", "隔离区:被拒的行及原因 · refused rows and why"),
     "replay": ("dianhuan_hub.cli.quarantine:replay_load", "重放一个批次的原始文件 · read a load's raw file again"),
+    "gateway": ("dianhuan_hub.cli.gateway:app", "设备接入:审批、状态、重读 · devices: approve, status, replay"),
     "backup": ("dianhuan_hub.cli.backup:command", "备份 · consistent copy of the data"),
     "restore": ("dianhuan_hub.cli.backup:restore", "恢复 · put a backup in place"),
     "demo": ("dianhuan_hub.cli.demo:command", "演示:真值已知的一夜 · a city's night with known truth"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from datetime import time
@@ -17,9 +18,12 @@ from dianhuan_hub.app import Hub, open_hub
 from dianhuan_hub.background import services_running
 from dianhuan_hub.cli._output import emit
 from dianhuan_hub.cli._state import hub_config
-from dianhuan_hub.kernel.config import Api
+from dianhuan_hub.gateway import GatewayThread, own_process
+from dianhuan_hub.kernel.config import Api, HubConfig
 from dianhuan_hub.night import every_night
 from dianhuan_sdk import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 def command(
@@ -45,16 +49,39 @@ def command(
         bound_host, bound_port = listener.getsockname()[:2]
         where = f"[{bound_host}]" if ":" in bound_host else bound_host
         address = f"http://{where}:{bound_port}"
-        if as_json:
-            emit({"address": address, "city": config.city.name, "keys": len(config.keys)}, as_json=True)
-        else:
-            print(f"{config.city.name} {address}/graphql")
-            if not config.keys:
-                print(
-                    "尚无服务密钥，一切访问均被拒绝 · no service key: everything is denied; add [keys.NAME] to hub.toml"
-                )
-        _flush()
-        asyncio.run(_serve(server, listener, hub))
+        gateway = _gateway(hub, server)
+        try:
+            ports = dict(gateway.start()) if gateway is not None else {}
+            _announce(config, address, ports, as_json=as_json)
+            asyncio.run(_serve(server, listener, hub))
+        finally:
+            if gateway is not None:
+                gateway.stop()
+
+
+def _announce(config: HubConfig, address: str, ports: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        facts = {"address": address, "city": config.city.name, "keys": len(config.keys), "gateway": ports}
+        emit(facts, as_json=True)
+    else:
+        print(f"{config.city.name} {address}/graphql")
+        for name, place in ports.items():
+            print(f"设备接入 · devices: {name} {place}")
+        if not config.keys:
+            print("尚无服务密钥，一切访问均被拒绝 · no service key: everything is denied; add [keys.NAME] to hub.toml")
+    print(end="", flush=True)  # whoever started this process waits for the address
+
+
+def _gateway(hub: Hub, server: uvicorn.Server) -> GatewayThread | None:
+    if not hub.config.gateway.active:
+        return None
+    own_process()
+
+    def failed(error: BaseException) -> None:
+        log.critical("the gateway has ended", exc_info=error)
+        server.should_exit = True
+
+    return GatewayThread(hub.gateway, failed)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, hub: Hub) -> None:
@@ -85,8 +112,3 @@ def _listen(api: Api) -> socket.socket:
             hint="choose another api.host or api.port, or stop what listens there",
         ) from None
     return listener
-
-
-def _flush() -> None:
-    # Whoever started this process waits for the address.
-    print(end="", flush=True)

@@ -14,6 +14,7 @@ from dianhuan_hub.kernel.config import HubConfig
 from dianhuan_hub.kernel.guard import Guard
 from dianhuan_sdk import (
     ConfigError,
+    DeviceProtocolSpec,
     DianhuanError,
     FusionSpec,
     GridAdapterSpec,
@@ -21,6 +22,7 @@ from dianhuan_sdk import (
     ModelSpec,
     PluginError,
     ServiceSpec,
+    StreamModelSpec,
 )
 
 State = Literal["LOADED", "REFUSED", "FAILED", "DISABLED"]
@@ -143,6 +145,10 @@ class PluginRegistry:
         """The models of loaded plugins by id, each with its parameters."""
         return self.registered("dianhuan_models")
 
+    def stream_models(self) -> dict[str, Registered[StreamModelSpec]]:
+        """The real-time models of loaded plugins by id, each with its parameters."""
+        return self.registered("dianhuan_stream_models")
+
     def fusions(self) -> dict[str, Registered[FusionSpec]]:
         """Ways of fusing findings by id, each with its parameters."""
         return self.registered("dianhuan_fusions")
@@ -150,6 +156,10 @@ class PluginRegistry:
     def services(self) -> dict[str, Registered[ServiceSpec]]:
         """The services of loaded plugins by plugin; a plugin has one at most."""
         return {r.plugin.id: r for r in self.registered("dianhuan_services").values()}
+
+    def device_protocols(self) -> dict[str, Registered[DeviceProtocolSpec]]:
+        """The device protocols of loaded plugins by id, each with its settings."""
+        return self.registered("dianhuan_device_protocols")
 
     def source_config(self, name: str) -> BaseModel:
         """The settings of the source `[sources.NAME]`, checked by its adapter's own model.

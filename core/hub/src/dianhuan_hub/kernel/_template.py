@@ -49,6 +49,19 @@ at = ""
 # # 适配器自己的设置；口令写作 {{ ref = "env:NAME" }} 或 {{ ref = "file:PATH" }}
 # # settings of the adapter; a password is written {{ ref = "env:NAME" }} or {{ ref = "file:PATH" }}
 
+# 设备接入，每个端口一节 · devices: one table for each port, line or broker
+#
+# [gateway.listeners.loggers]
+# protocol = "hj212"
+# port = 9212
+# [gateway.polls.meters]
+# protocol = "modbus"           # modbus | dlt645
+# host = "10.0.0.7"
+# port = 502
+# [gateway.brokers.site]
+# host = "127.0.0.1"
+# password = "env:MQTT_PASSWORD"
+
 [plugins]
 # 不启动的插件 · plugins that do not start
 disabled = []

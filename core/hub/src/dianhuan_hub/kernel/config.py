@@ -87,6 +87,68 @@ class Source(_Section):
     config: dict[str, Any] = Field(default_factory=dict, description="settings of the adapter")
 
 
+class Listener(_Section):
+    """`[gateway.listeners.NAME]`: a port to which devices connect, and what one of them may take."""
+
+    protocol: str = Field(default="hj212", min_length=1, description="id of a protocol, see `dianhuan plugin list`")
+    host: str = Field(default="0.0.0.0", min_length=1, description="address to listen on")
+    port: int = Field(ge=0, le=65535, description="TCP port, 0 for any free one")
+    tls_cert: Path | None = Field(default=None, description="certificate chain (PEM) for TLS")
+    tls_key: Path | None = Field(default=None, description="its private key (PEM)")
+    connections: int = Field(default=20_000, ge=1, description="connections at once")
+    connections_per_peer: int = Field(default=500, ge=1, description="connections at once from one address")
+    buffered_bytes: int = Field(
+        default=1 << 18, ge=1 << 12, description="bytes of a connection that wait to be committed"
+    )
+    frames_per_s: float = Field(default=100.0, gt=0, description="frames a second of one connection; more have to wait")
+    idle_s: float = Field(default=900.0, gt=0, description="seconds without a whole frame until a connection is closed")
+    handshake_s: float = Field(default=60.0, gt=0, description="seconds until the first whole frame, TLS included")
+    hello: bool = Field(default=True, description="greet a device: set its clock, time-outs and intervals")
+
+
+class Poll(_Section):
+    """`[gateway.polls.NAME]`: a line that the hub connects to and asks, e.g. a serial server or a meter."""
+
+    protocol: str = Field(min_length=1, description="id of a protocol that is polled: modbus, dlt645")
+    host: str = Field(min_length=1, description="address of the line")
+    port: int = Field(ge=1, le=65535, description="TCP port")
+    interval_s: float = Field(default=60.0, gt=0, description="seconds between two readings of a device")
+    connect_s: float = Field(default=10.0, gt=0, description="seconds to wait for a connection")
+
+
+class Broker(_Section):
+    """`[gateway.brokers.NAME]`: an MQTT broker to which the hub subscribes."""
+
+    protocol: str = Field(default="mqtt", min_length=1, description="id of a protocol with the transport mqtt")
+    host: str = Field(min_length=1, description="address of the broker")
+    port: int = Field(default=1883, ge=1, le=65535, description="TCP port")
+    client_id: str = Field(default="dianhuan", min_length=1, description="the hub's name; its session is kept by it")
+    username: str = Field(default="", description="user name")
+    password: str = Field(default="", pattern=r"^(|(env|file):.+)$", description="where the password is: env:NAME")
+    tls_ca: Path | None = Field(default=None, description="certificates (PEM) that are trusted, for TLS")
+
+
+class Gateway(_Section):
+    """`[gateway]`: devices on site."""
+
+    queue_bytes: int = Field(default=16 << 20, ge=1 << 16, description="bytes read but not committed, at most")
+    flush_ms: float = Field(default=100.0, ge=1, le=100, description="how long frames are gathered for one commit")
+    late_days: int = Field(default=30, ge=1, description="readings older than this are refused")
+    future_s: float = Field(default=600.0, ge=0, description="readings further in the future than this are refused")
+    raw_days: int = Field(default=7, ge=0, description="days that raw frames are kept for replay")
+    hot_days: int = Field(default=30, ge=1, description="days of readings kept in the database file")
+    waiting_devices: int = Field(default=1000, ge=0, description="unknown devices that wait for a decision, at most")
+    waiting_frames: int = Field(default=10, ge=1, le=100, description="last frames kept of each of them")
+    listeners: dict[Name, Listener] = Field(default_factory=dict)
+    polls: dict[Name, Poll] = Field(default_factory=dict)
+    brokers: dict[Name, Broker] = Field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        """Is there anything to do?"""
+        return bool(self.listeners or self.polls or self.brokers)
+
+
 class Plugins(BaseModel):
     """`[plugins]`: what does not start, and a table of settings for each plugin id."""
 
@@ -125,6 +187,7 @@ class HubConfig(_Section):
     store: Store = Store()
     screening: Screening = Screening()
     sources: dict[Name, Source] = Field(default_factory=dict)
+    gateway: Gateway = Gateway()
     plugins: Plugins = Plugins()
     keys: dict[Name, Key] = Field(default_factory=dict)
 

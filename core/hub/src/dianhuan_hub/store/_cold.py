@@ -90,12 +90,10 @@ def dequantize(q: Quantized) -> FloatArray:
 
 
 def write_cold(path: Path, table: pa.Table) -> str:
-    """Write a table in `COLD_SCHEMA` aside, fsync, rename; answers the SHA-256 of the file."""
-    aside = path.with_suffix(".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
+    """Write a table in `COLD_SCHEMA`; see `write_aside`."""
+    return write_aside(
+        path,
         table,
-        aside,
         compression="zstd",
         compression_level=6,
         use_dictionary=False,
@@ -103,6 +101,13 @@ def write_cold(path: Path, table: pa.Table) -> str:
         row_group_size=ROW_GROUP,
         write_statistics=["mp"],
     )
+
+
+def write_aside(path: Path, table: pa.Table, **options: Any) -> str:
+    """Write a Parquet file aside, fsync, rename; answers its SHA-256."""
+    aside = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, aside, **options)
     with aside.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())

@@ -22,6 +22,10 @@ class StoreError(DianhuanError):
     """The store cannot do what was asked; nothing was written."""
 
 
+class DiskFullError(StoreError):
+    """There is no room; nothing was written, and the same work can be tried again."""
+
+
 class Engine:
     """Owns the database file.
 
@@ -118,7 +122,7 @@ def _rollback(con: Connection) -> None:
 def _translated(error: duckdb.Error) -> StoreError:
     text = str(error)
     if "No space left" in text or "out of disk space" in text.lower() or "Could not write" in text:
-        return StoreError(
+        return DiskFullError(
             "the disk is full: nothing of this load was committed",
             expected="free space for about 150 MB per city-day",
             hint="free space or move data_dir, then run the same command again",

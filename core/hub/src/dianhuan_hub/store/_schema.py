@@ -5,10 +5,10 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from dianhuan_sdk import FEATURES, FEATURES_VERSION, PluginError, TableContract
+from dianhuan_sdk import FEATURES, FEATURES_VERSION, ConfigError, PluginError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RESULT_TABLES: tuple[str, ...] = ("finding", "warning", "case", "outcome", "model_card")
 """Standard tables that the hub itself fills."""
@@ -56,6 +56,32 @@ CREATE TABLE plugin_state (
     plugin VARCHAR NOT NULL, key VARCHAR NOT NULL, value BLOB NOT NULL, PRIMARY KEY (plugin, key));
 """
 
+_DEVICES = """
+CREATE TABLE device (
+    device_id VARCHAR PRIMARY KEY, protocol VARCHAR NOT NULL, address VARCHAR NOT NULL, state VARCHAR NOT NULL,
+    peer VARCHAR NOT NULL, first_seen TIMESTAMPTZ NOT NULL, profile VARCHAR NOT NULL, key_refs VARCHAR NOT NULL,
+    password_ref VARCHAR NOT NULL, options VARCHAR NOT NULL, line VARCHAR NOT NULL, entity_id VARCHAR,
+    decided_at TIMESTAMPTZ, decided_by VARCHAR, note VARCHAR NOT NULL);
+CREATE TABLE held_frame (
+    device_id VARCHAR NOT NULL, place INTEGER NOT NULL, received_at TIMESTAMPTZ NOT NULL, raw BLOB NOT NULL);
+CREATE TABLE channel_ordinal (ch INTEGER NOT NULL, channel_id VARCHAR NOT NULL);
+CREATE TABLE reading (
+    ch INTEGER NOT NULL, device_at TIMESTAMPTZ NOT NULL, "at" TIMESTAMPTZ NOT NULL, received_at TIMESTAMPTZ,
+    value DOUBLE, text VARCHAR, quality VARCHAR, resent BOOLEAN, load_id INTEGER NOT NULL);
+CREATE TABLE reading_latest (
+    ch INTEGER PRIMARY KEY, device_at TIMESTAMPTZ NOT NULL, "at" TIMESTAMPTZ NOT NULL, value DOUBLE, text VARCHAR,
+    quality VARCHAR);
+CREATE SEQUENCE raw_frame_ids;
+CREATE TABLE raw_frame (
+    frame_id BIGINT NOT NULL DEFAULT nextval('raw_frame_ids'), device_id VARCHAR NOT NULL, protocol VARCHAR NOT NULL,
+    received_at TIMESTAMPTZ NOT NULL, kind VARCHAR NOT NULL, state VARCHAR NOT NULL, raw BLOB NOT NULL,
+    load_id INTEGER NOT NULL);
+CREATE TABLE reading_day (
+    day DATE NOT NULL, file VARCHAR NOT NULL, rows BIGINT NOT NULL, bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL,
+    sealed_at TIMESTAMPTZ NOT NULL);
+"""
+"""Since version 2. `raw_frame.state`: read, part (of a message that was not whole yet), refused (by policy)."""
+
 
 _LISTS = """
 CREATE TABLE ranking (
@@ -70,15 +96,30 @@ CREATE TABLE listed (
 
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables of a new file, or bring an older file up to date."""
+    """Make the tables of a new file, or bring an older file up to date.
+
+    Raises:
+        ConfigError: a later version of the hub has written the file.
+    """
     fresh = not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'meta'").fetchall()
     if fresh:
         con.execute(_OWN)
         for name in (*REGISTERS, *RESULT_TABLES):
             con.execute(contract_ddl(TABLES[name]))
-        con.execute(_LISTS)
-        con.execute(f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')")
+        con.execute("INSERT INTO meta VALUES ('schema_version', '1')")
         renew_features(con)
+    version = int(con.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall()[0][0])
+    if version < 2:
+        con.execute(_DEVICES)
+        con.execute(contract_ddl(TABLES["channel"]))
+        con.execute(_LISTS)
+        con.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"the database has schema version {version}",
+            expected=f"at most {SCHEMA_VERSION}",
+            hint="a later version of the hub wrote it: use that one, or restore a backup",
+        )
 
 
 def features_are_current(con: duckdb.DuckDBPyConnection) -> bool:

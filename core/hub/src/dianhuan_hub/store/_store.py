@@ -30,6 +30,8 @@ from dianhuan_hub.store._entity_days import (
 )
 from dianhuan_hub.store._loads import LoadInfo
 from dianhuan_hub.store._missing import FloatArray
+from dianhuan_hub.store._reading_days import ReadingDays
+from dianhuan_hub.store._readings import Readings
 from dianhuan_hub.store._registers import RegisterRows, put_register
 from dianhuan_hub.store._schema import features_are_current, own_table, renew_features
 from dianhuan_hub.store._topology import EPOCH, IntArray, Topology, day_number, read_topology
@@ -113,6 +115,8 @@ class Store:
     ) -> None:
         self.data = data
         self.engine = Engine(data / "hub.duckdb", memory_limit=memory_limit, threads=threads)
+        self.readings = Readings(self.engine)
+        self.reading_days = ReadingDays(self.engine, data / "cold" / "readings", now)
         self.cold = ColdTier(self.engine, data / "cold", now)
         self._make = make_features
         self._now = now

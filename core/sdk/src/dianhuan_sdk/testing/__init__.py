@@ -13,7 +13,8 @@ The same checks stand behind `dianhuan plugin test ID`.
 from dianhuan_sdk.testing._city import city, context_of
 from dianhuan_sdk.testing._context import KitClock, KitMetrics, KitStorage, kit_context
 from dianhuan_sdk.testing._grid import GridScenario
-from dianhuan_sdk.testing._kit import LEVELS, Scenario, check_adapter, check_model, check_plugin
+from dianhuan_sdk.testing._kit import LEVELS, Scenario, check_adapter, check_model, check_plugin, check_stream_model
+from dianhuan_sdk.testing._plants import Plants, plants
 from dianhuan_sdk.testing._pytest import conformance
 from dianhuan_sdk.testing._report import Level, Report, Result, Status
 
@@ -24,6 +25,7 @@ __all__ = [
     "KitMetrics",
     "KitStorage",
     "Level",
+    "Plants",
     "Report",
     "Result",
     "Scenario",
@@ -31,8 +33,10 @@ __all__ = [
     "check_adapter",
     "check_model",
     "check_plugin",
+    "check_stream_model",
     "city",
     "conformance",
     "context_of",
     "kit_context",
+    "plants",
 ]

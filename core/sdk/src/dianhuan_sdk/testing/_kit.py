@@ -16,13 +16,15 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from dianhuan_sdk import API_VERSION, ArrayBlock, GridAdapterSpec, ModelSpec, TableContract
+from dianhuan_sdk import API_VERSION, ArrayBlock, GridAdapterSpec, ModelSpec, StreamModelSpec, TableContract
 from dianhuan_sdk.testing._city import city
 from dianhuan_sdk.testing._context import kit_context
 from dianhuan_sdk.testing._grid import GridScenario, GridTrial
 from dianhuan_sdk.testing._load import Subject, descriptors, entry_point_of, manifest_of
 from dianhuan_sdk.testing._model import ModelTrial
+from dianhuan_sdk.testing._plants import Plants, plants
 from dianhuan_sdk.testing._report import Level, NotMet, NotTried, Report, Result
+from dianhuan_sdk.testing._stream import StreamTrial
 
 IMPORT_SECONDS = 0.3
 LEVELS: Mapping[str, Level] = {
@@ -39,6 +41,15 @@ LEVELS: Mapping[str, Level] = {
     "model.row_order": "silver",
     "model.missing": "silver",
     "model.speaks": "gold",
+    "stream.findings": "bronze",
+    "stream.events": "bronze",
+    "stream.missing": "bronze",
+    "stream.pure": "silver",
+    "stream.restart": "silver",
+    "stream.future_poison": "silver",
+    "stream.link_order": "silver",
+    "stream.links_change": "silver",
+    "stream.speaks": "gold",
     "grid.check": "bronze",
     "grid.contract": "bronze",
     "grid.idempotent": "silver",
@@ -58,6 +69,7 @@ class Scenario:
         tables: rows of context tables for models; a table that is not given is empty.
         parameters: model id → parameters other than the defaults.
         blocks: model id → `(days, seed) -> ArrayBlock`, where the kit's own small city gives a model nothing to say.
+        plants: real-time model id → `seed -> Plants`, where the kit's own plants give a model nothing to say.
         grid: adapter id → a source with data.
     """
 
@@ -66,6 +78,7 @@ class Scenario:
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     blocks: Mapping[str, Callable[[int, int], ArrayBlock]] = field(default_factory=dict)
+    plants: Mapping[str, Callable[[int], Plants]] = field(default_factory=dict)
     grid: Mapping[str, GridScenario] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,6 +116,8 @@ def check_plugin(plugin: str, scenario: Scenario | None = None) -> Report:
         results.append(_outcome(check, plugin, function, given.exempt))
     for model in subject.models:
         results += check_model(model, given, plugin=plugin)
+    for stream_model in subject.stream_models:
+        results += check_stream_model(stream_model, given, plugin=plugin)
     for adapter in subject.adapters:
         results += check_adapter(adapter, given, plugin=plugin)
     return Report(plugin, results)
@@ -122,6 +137,18 @@ def check_model(spec: ModelSpec, scenario: Scenario, *, plugin: str = "kit") -> 
         return [_outcome(check, spec.id, function, scenario.exempt) for check, function in trial.checks().items()]
 
 
+def check_stream_model(spec: StreamModelSpec, scenario: Scenario, *, plugin: str = "kit") -> list[Result]:
+    """Run the checks of one real-time model, packaged or not."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = StreamTrial(
+            lambda config: kit_context(plugin, config, Path(folder)),
+            spec,
+            scenario.parameters.get(spec.id, {}),
+            scenario.plants.get(spec.id, _plants),
+        )
+        return [_outcome(check, spec.id, function, scenario.exempt) for check, function in trial.checks().items()]
+
+
 def check_adapter(spec: GridAdapterSpec, scenario: Scenario, *, plugin: str = "kit") -> list[Result]:
     """Run the checks of one grid adapter, packaged or not."""
     with tempfile.TemporaryDirectory() as folder:
@@ -131,6 +158,10 @@ def check_adapter(spec: GridAdapterSpec, scenario: Scenario, *, plugin: str = "k
 
 def _city(days: int, seed: int) -> ArrayBlock:
     return city(days, seed=seed)
+
+
+def _plants(seed: int) -> Plants:
+    return plants(days=3, seed=seed)
 
 
 def _outcome(check: str, subject: str, function: Callable[[], None], exempt: Mapping[str, str]) -> Result:
@@ -194,38 +225,40 @@ def _registers(plugin: str) -> Subject:
     entry_point = entry_point_of(plugin)
     manifest, found = manifest_of(entry_point), descriptors(entry_point)
     models, adapters = found["dianhuan_models"], found["dianhuan_grid_adapters"]
-    if manifest.kind == "model" and not models:
+    stream_models: list[StreamModelSpec] = found["dianhuan_stream_models"]
+    warning_models = [*models, *stream_models]
+    if manifest.kind == "model" and not warning_models:
         raise NotMet("kind is model, but no model is registered")
     if manifest.kind == "grid" and not adapters:
         raise NotMet("kind is grid, but no adapter is registered")
-    undeclared = {t for m in models for t in m.reads} - set(manifest.capabilities.reads)
+    undeclared = {t for m in warning_models for t in m.reads} - set(manifest.capabilities.reads)
     if undeclared:
         raise NotMet(f"models read {', '.join(sorted(undeclared))}, which capabilities.reads does not name")
-    for model in models:
+    for model in warning_models:
         if not re.fullmatch(r"[a-z]+\d*-[a-z0-9-]+", model.id):
             raise NotMet(f"model id {model.id!r}: asked is a number, a dash and a speaking suffix")
-    return Subject(entry_point, manifest, models, adapters)
+    return Subject(entry_point, manifest, models, adapters, stream_models)
 
 
 def _config(subject: Subject) -> None:
     """Config models refuse what they do not know, have a JSON schema, and models run without any setting."""
-    both: list[ModelSpec | GridAdapterSpec] = [*subject.models, *subject.adapters]
-    for descriptor in both:
+    for descriptor in subject.descriptors:
         model: type[BaseModel] = descriptor.config_model
         if model.model_config.get("extra") != "forbid":
             raise NotMet(f"{descriptor.id}: {model.__name__} accepts unknown keys: a typo would go unnoticed")
         model.model_json_schema()
     for spec in subject.models:
         spec.config_model()
+    for stream_spec in subject.stream_models:
+        stream_spec.config_model()
 
 
 def _again(subject: Subject) -> None:
     """Registering again gives the same ids and leaves no thread."""
     before = threading.active_count()
-    both: list[ModelSpec | GridAdapterSpec] = [*subject.models, *subject.adapters]
     for _ in range(3):
         ids = [d.id for found in descriptors(subject.entry_point).values() for d in found]
-        if ids != [d.id for d in both]:
+        if ids != [d.id for d in subject.descriptors]:
             raise NotMet(f"another registration gives {ids}")
     if threading.active_count() > before:
         raise NotMet(f"{threading.active_count() - before} threads are left by three registrations")

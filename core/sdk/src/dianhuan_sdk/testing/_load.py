@@ -10,7 +10,7 @@ from typing import Any
 
 import pluggy
 
-from dianhuan_sdk import GridAdapterSpec, Manifest, ModelSpec, PluginError, hooks
+from dianhuan_sdk import GridAdapterSpec, Manifest, ModelSpec, PluginError, StreamModelSpec, hooks
 from dianhuan_sdk.manifest import ENTRY_POINT_GROUP, read_manifests
 
 
@@ -22,6 +22,12 @@ class Subject:
     manifest: Manifest
     models: list[ModelSpec] = field(default_factory=list)
     adapters: list[GridAdapterSpec] = field(default_factory=list)
+    stream_models: list[StreamModelSpec] = field(default_factory=list)
+
+    @property
+    def descriptors(self) -> list[ModelSpec | GridAdapterSpec | StreamModelSpec]:
+        """Everything it registers, in the order of `descriptors(entry_point)`."""
+        return [*self.models, *self.adapters, *self.stream_models]
 
 
 def entry_point_of(plugin: str) -> importlib.metadata.EntryPoint:
@@ -61,5 +67,5 @@ def descriptors(entry_point: importlib.metadata.EntryPoint) -> dict[str, list[An
     manager.check_pending()
     return {
         name: [d for i in getattr(manager.hook, name).get_hookimpls() for d in i.function()]
-        for name in ("dianhuan_models", "dianhuan_grid_adapters")
+        for name in ("dianhuan_models", "dianhuan_grid_adapters", "dianhuan_stream_models")
     }

@@ -59,6 +59,11 @@ class Dlt645Codec:
         """Bytes kept of an unfinished frame."""
         return self._cutter.kept
 
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return self._cutter.kept > 0
+
     def feed(self, data: bytes) -> list[Dlt645Frame | Deviation]:
         """See `DeviceCodec.feed`."""
         return self._found(data, end=False)

@@ -32,7 +32,7 @@ class Dlt645Frame:
         data: data field without the 0x33.
     """
 
-    __slots__ = ("address", "control", "data", "deviations", "device_id", "raw", "readings", "text", "valid")
+    __slots__ = ("address", "control", "data", "deviations", "device_id", "raw", "readings", "text", "valid", "whole")
 
     def __init__(self, raw: bytes, device_id: str, address: str, control: int, data: bytes, valid: bool) -> None:
         self.raw = raw
@@ -41,6 +41,7 @@ class Dlt645Frame:
         self.control = control
         self.data = data
         self.valid = valid
+        self.whole = True
         self.deviations: tuple[Deviation, ...] = ()
         self.readings: tuple[Reading, ...] = ()
         self.text = ""
@@ -49,6 +50,11 @@ class Dlt645Frame:
                 Deviation("checksum_wrong", f"CS is {raw[-2]:02X}, computed {sum(raw[:-2]) & 0xFF:02X}"),
             )
         self._interpret()
+
+    @property
+    def at(self) -> None:
+        """None: answers hold no time."""
+        return None
 
     @property
     def kind(self) -> str:

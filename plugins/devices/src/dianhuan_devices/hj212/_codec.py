@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dianhuan_devices._batches import ReadingColumns, channel_batch, channel_row
-from dianhuan_devices.hj212._centre import Centre, answer_to
+from dianhuan_devices.hj212._centre import Answers, Centre
 from dianhuan_devices.hj212._cipher import Sm4, key_bytes
 from dianhuan_devices.hj212._codes import factor, profile, quantity_of
 from dianhuan_devices.hj212._decode import Decoder
@@ -22,6 +22,7 @@ from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputE
 
 _ONE = timedelta(microseconds=1)
 _KNOWN_CHANNELS = 4096
+_STREAMS = {"moment": "2011", "minute": "2051", "hour": "2061", "day": "2031"}
 
 
 class Hj212Config(BaseModel):
@@ -37,7 +38,7 @@ class Hj212Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    refuse: tuple[str, ...] = ("crc_wrong",)
+    refuse: tuple[str, ...] = ("crc_wrong", "password_wrong")
     timeout_s: float = 10.0
     resends: int = 3
     rtd_interval_s: int = 60
@@ -52,7 +53,10 @@ class Hj212Codec:
         directory: finds a station by its MN.
     """
 
-    __slots__ = ("_channels", "_config", "_cutter", "_decoder", "_directory", "_packets", "_refuse", "_times")
+    __slots__ = (
+        *("_answers", "_channels", "_config", "_cutter", "_decoder", "_directory", "_packets"),
+        *("_refuse", "_times"),
+    )
 
     def __init__(self, config: Hj212Config, directory: Directory) -> None:
         self._config = config
@@ -62,12 +66,18 @@ class Hj212Codec:
         self._decoder = Decoder(directory)
         self._packets = Packets(self._decoder.reader)
         self._times = Times()
+        self._answers = Answers()
         self._channels: dict[tuple[str, str, int, int], tuple[Any, Any, tuple[str, ...]]] = {}
 
     @property
     def kept(self) -> int:
         """Bytes kept of an unfinished frame."""
         return self._cutter.kept
+
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return self._cutter.kept > 0 or self._packets.open > 0
 
     def feed(self, data: bytes) -> list[Hj212Frame | Deviation]:
         """See `DeviceCodec.feed`."""
@@ -117,7 +127,7 @@ class Hj212Codec:
         """
         if not isinstance(frame, Hj212Frame) or not frame.legible or self._refusal(frame) is not None:
             return None
-        return answer_to(frame.header)
+        return self._answers.to(frame.header)
 
     def plan(self, device: Device, due: Due) -> list[Request]:
         """See `DeviceCodec.plan`. Options of a device: `st` (system code, 32), `refuse`.
@@ -153,7 +163,9 @@ class Hj212Codec:
         if due.task == "history":
             if due.start is None or due.end is None:
                 raise InputError("a history query without its interval", expected="start and end", hint="pass both")
-            cn = due.stream or "2051"
+            cn = _STREAMS.get(due.stream, due.stream) or "2051"
+            if cn == "2011" and edition < 2025:
+                return []  # real-time data has no history before the 2025 edition
             return [self._request(centre.fetch(cn, next(at), due.start, due.end), "9012", f"history of {cn}")]
         if due.task == "key":
             if due.new_key is None:

@@ -89,6 +89,25 @@ def walk(data: bytes) -> int:
     return register
 
 
+def tail(data: bytes) -> tuple[bytes, int]:
+    """A fixed end of data in a CRC: `TABLE[table[h] ^ constant]`, with `h` from `walk_high` before it."""
+    high = 0
+    for byte in data[:-1]:
+        high = _HIGH[high ^ byte]
+    table = bytes(range(256))
+    for _ in data[:-1]:
+        table = table.translate(_HIGH)
+    return table, high ^ data[-1]
+
+
+def walk_high(high: int, data: bytes) -> int:
+    """High byte of the register after `data`, from `high` before it (0xFF at the start)."""
+    step = _HIGH
+    for byte in data:
+        high = step[high ^ byte]
+    return high
+
+
 def crc_text(data: bytes) -> str:
     """CRC as it stands in a frame: four upper-case hexadecimal digits."""
     return f"{crc16(data):04X}"

@@ -64,6 +64,8 @@ class Decoder:
             notes += more
         elif edition is not None:
             notes += check_edition(header.flag, edition)
+        if device is not None and device.password is not None and header.pw != device.password.reveal():
+            notes.append(Deviation("password_wrong", "PW is not the station's password"))
 
         given = int(digits, 16)
         length = len(segment)

@@ -98,6 +98,12 @@ class Hj212Frame:
         return command.interval if command is not None else ""
 
     @property
+    def at(self) -> int | None:
+        """See `Frame.at`."""
+        at = self.content.at
+        return max((a for a in at if a is not None), default=None) if isinstance(at, list) else at
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """Its readings with units and instants."""
         content, interval = self.content, self.interval

@@ -28,6 +28,11 @@ class Packets:
         self._open: dict[tuple[str, str, str], dict[int, Hj212Frame]] = {}
         self._bytes = 0
 
+    @property
+    def open(self) -> int:
+        """Messages that are not whole."""
+        return len(self._open)
+
     def add(self, frame: Hj212Frame) -> list[Hj212Frame]:
         """Take a packet. The frame that completes a message gets all its readings.
 

@@ -71,7 +71,7 @@ class ModbusFrame:
         registers: what the registers mean.
     """
 
-    __slots__ = ("data", "deviations", "device_id", "function", "raw", "readings", "registers", "valid")
+    __slots__ = ("data", "deviations", "device_id", "function", "raw", "readings", "registers", "valid", "whole")
 
     def __init__(self, adu: Adu, asked: _Asked | None) -> None:
         self.raw = adu.raw
@@ -79,6 +79,7 @@ class ModbusFrame:
         self.function = adu.pdu[0]
         self.data = b""
         self.valid = True
+        self.whole = True
         self.deviations: tuple[Deviation, ...] = ()
         self.readings: tuple[Reading, ...] = ()
         self.registers: dict[str, Register] = {}
@@ -111,6 +112,11 @@ class ModbusFrame:
         self.readings = tuple(readings)
 
     @property
+    def at(self) -> None:
+        """None: answers hold no time."""
+        return None
+
+    @property
     def kind(self) -> str:
         """Function code as two digits."""
         return f"{self.function:02d}"
@@ -135,6 +141,11 @@ class ModbusCodec:
     def kept(self) -> int:
         """Bytes kept of an unfinished answer."""
         return self._cutter.kept
+
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return self._cutter.kept > 0 or bool(self._pending)
 
     def feed(self, data: bytes) -> list[ModbusFrame | Deviation]:
         """See `DeviceCodec.feed`."""

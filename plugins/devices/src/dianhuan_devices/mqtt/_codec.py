@@ -1,7 +1,6 @@
 """The codec of MQTT messages with JSON payloads.
 
-MQTT hands over whole messages; to give them to a codec that reads bytes, and to keep them for replay, a message is
-packed as: length of the topic (2 bytes), length of the payload (4 bytes), topic, payload; lengths big-endian.
+MQTT hands over whole messages; they come packed as bytes, see `dianhuan_sdk.pack_message`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
-from dianhuan_devices._batches import channel_batch, channel_row, reading_batch
+from dianhuan_devices._batches import channel_batch, channel_row, micros, reading_batch
 from dianhuan_devices.mqtt._mapping import TopicRule
-from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputError, Reading, Request
+from dianhuan_sdk import Batch, Deviation, Device, Directory, Due, Frame, InputError, Reading, Request, pack_message
 
 LONGEST_TOPIC = 1024
 LONGEST_PAYLOAD = 1 << 18
@@ -46,7 +45,7 @@ def pack(topic: str, payload: bytes) -> bytes:
             expected=f"at most {LONGEST_TOPIC} + {LONGEST_PAYLOAD}",
             hint="limit the broker's message size",
         )
-    return len(name).to_bytes(2, "big") + len(payload).to_bytes(4, "big") + name + payload
+    return pack_message(topic, payload)
 
 
 class MqttFrame:
@@ -59,7 +58,7 @@ class MqttFrame:
         rule: the mapping's rule, None where no filter fits.
     """
 
-    __slots__ = ("deviations", "device_id", "raw", "readings", "rule", "topic", "valid")
+    __slots__ = ("deviations", "device_id", "raw", "readings", "rule", "topic", "valid", "whole")
 
     def __init__(self, raw: bytes, topic: str, rule: TopicRule | None) -> None:
         self.raw = raw
@@ -67,8 +66,14 @@ class MqttFrame:
         self.rule = rule
         self.device_id = ""
         self.valid = True
+        self.whole = True
         self.readings: tuple[Reading, ...] = ()
         self.deviations: tuple[Deviation, ...] = ()
+
+    @property
+    def at(self) -> int | None:
+        """See `Frame.at`."""
+        return max((micros(r.at) for r in self.readings if r.at is not None), default=None)
 
     @property
     def kind(self) -> str:
@@ -95,6 +100,11 @@ class MqttCodec:
     def kept(self) -> int:
         """Bytes kept of an unfinished message."""
         return len(self._kept)
+
+    @property
+    def pending(self) -> bool:
+        """See `DeviceCodec.pending`."""
+        return bool(self._kept)
 
     def feed(self, data: bytes) -> list[MqttFrame | Deviation]:
         """See `DeviceCodec.feed`; the bytes are messages of `pack`."""
