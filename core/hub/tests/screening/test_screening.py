@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
@@ -15,8 +16,19 @@ from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.kernel.loader import PluginRecord, Registered
 from dianhuan_hub.ranking import Costs, ListLine, Lists
 from dianhuan_hub.screening import Screening
-from dianhuan_hub.store import Query, Store, read_page
+from dianhuan_hub.store import (
+    QUARANTINE_SCHEMA,
+    RAW_SCHEMA,
+    LoadInfo,
+    Query,
+    ReadingLoad,
+    ReadingUnit,
+    Store,
+    horizon,
+    read_page,
+)
 from dianhuan_sdk import Exhibit, Finding, InputError, ModelCard, ModelSpec, Text
+from dianhuan_standards.tables import TABLES
 from dianhuan_standards.tariffs import TariffBook
 
 LAST = date(2026, 3, 20)
@@ -266,7 +278,8 @@ def test_models_that_look_further_back_share_a_block_of_their_own(filled, monkey
             return [finding("E1")] if name == "m91-short" else [finding("E2")]
 
         spec = ModelSpec(
-            name, "1", "试", "test", "daily", window, features, (), ALL_GATES, 0.1, NoConfig, lambda _: Scripted(answer),
+            name, "1", "试", "test", "daily", window, features, (), ALL_GATES, 0.1, NoConfig,
+            lambda _: Scripted(answer),
             ModelCard(Text("", ""), Text("", ""), Text("", ""), "", (), ()),
         )  # fmt: skip
         return Registered(spec, PluginRecord("test", "dist", "1", Guard("test", CLOCK)), NoConfig())
@@ -279,24 +292,32 @@ def test_models_that_look_further_back_share_a_block_of_their_own(filled, monkey
     run = Screening(filled, CLOCK, models, lambda _: None, TariffBook.load(None), "430200").run(LAST)
     assert not run.failed
     assert read == [(28, {"points", "kwh", "night_kw", "max_kw"}), (60, {"points", "kwh"})]
-    assert {n: set(s.values()) for n, s in seen.items()} == {
-        "m91-short": {(3, 14)}, "m92-long": {(3, 60)}, "m93-month": {(3, 28)},
-    }  # fmt: skip
-    assert run.warnings == 2
+    assert {n: set(s.values()) for n, s in seen.items()} == dict(
+        zip(models, ({(3, 14)}, {(3, 60)}, {(3, 28)}), strict=True)
+    )
+    assert (run.warnings, run.cases) == (3, 2)
 
 
-def test_of_readings_only_means_of_circuits_known_on_the_day_are_handed_over(screening, filled, put, rows):
+def test_of_readings_only_means_of_circuits_known_on_the_day_are_handed_over(screening, filled):
     names = ["D1/a-avg.hour", "D1/a-rtd", "D1/b-avg.day", "D1/c-avg.hour"]
-    put(
-        filled,
-        registers=[
-            rows("channel", channel_id=names, device_id=["D1"] * 4, protocol=["hj212"] * 4, code=["a", "a", "b", "c"],
-                 statistic=["avg", "rtd", "avg", "avg"], interval=["hour", "moment", "day", "hour"],
-                 role=["production", "production", "treatment", None]),
-            rows("reading", channel_id=[*names, names[0]], device_at=[instant(LAST, 3)] * 4 + [instant(LAST, 20)],
-                 at=[instant(LAST, 3)] * 4 + [instant(LAST, 20)], value=[1.0] * 5),
-        ],
-    )  # fmt: skip
+    kinds = zip(names, ("hour", "moment", "day", "hour"), ("production", "production", "treatment", None), strict=True)
+    channels = [
+        {"channel_id": n, "device_id": "D1", "protocol": "hj212", "code": n[3], "statistic": "avg", "interval": i,
+         "role": r} for n, i, r in kinds
+    ]  # fmt: skip
+    at = [(n, instant(LAST, 3)) for n in names] + [(names[0], instant(LAST, 20))]  # 20:00 UTC is the day after, here
+    rows = [{"channel_id": n, "device_at": t, "at": t, "received_at": t, "value": 1.0} for n, t in at]
+    now = instant(LAST, 22)
+    unit = ReadingUnit(
+        rows=pa.RecordBatch.from_pylist(rows, schema=TABLES["reading"].schema),
+        channels=pa.RecordBatch.from_pylist(channels, schema=TABLES["channel"].schema),
+        raw=RAW_SCHEMA.empty_table(),
+        refused=QUARANTINE_SCHEMA.empty_table(),
+        horizon=horizon(now, 30, 600),
+    )
+    filled.readings.commit(unit, ReadingLoad(LoadInfo("hj212", "1", "reading", "line", "", "", now)), now)
     got = []
-    screening(lambda _, c: got.append(c.tables["reading"]) or [], reads=("channel", "reading")).run(LAST)
-    assert sorted(got[0].column("channel_id").to_pylist()) == [names[0], names[2]]
+    screening(lambda _, c: got.append(c.tables) or [], reads=("channel", "reading")).run(LAST)
+    assert sorted(got[0]["reading"].column("channel_id").to_pylist()) == [names[0], names[2]]
+    assert got[0]["reading"].schema.names == [f.name for f in TABLES["reading"].fields]
+    assert got[0]["channel"].num_rows == 4
