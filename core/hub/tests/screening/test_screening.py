@@ -321,3 +321,13 @@ def test_of_readings_only_means_of_circuits_known_on_the_day_are_handed_over(scr
     assert sorted(got[0]["reading"].column("channel_id").to_pylist()) == [names[0], names[2]]
     assert got[0]["reading"].schema.names == [f.name for f in TABLES["reading"].fields]
     assert got[0]["channel"].num_rows == 4
+
+
+def test_whatever_standard_table_a_model_reads_comes_with_the_columns_of_its_contract(screening):
+    names = ("acceptance", "case", "channel", "filed_report", "order", "outage", "outcome", "permit", "reading",
+             "warning", "weather")  # fmt: skip
+    got = []
+    report = screening(lambda _, c: got.append(c.tables) or [], reads=names).run(LAST)
+    assert not report.failed
+    for name in names:
+        assert {f.name for f in TABLES[name].fields} <= set(got[0][name].schema.names), name
