@@ -132,6 +132,21 @@ def test_declared_features_and_tables_suffice_in_any_order_of_columns(spec, scen
         assert all(t.zh and t.en and "nan" not in t.en.split() for t in (*f.reasons, *f.counter))
 
 
+@pytest.mark.parametrize("spec", [s for s in CURVE_SPECS if s.id[:3] in {"m07", "m08", "m13"}], ids=lambda s: s.id)
+def test_a_tariff_that_changed_inside_the_window_lowers_the_score(spec, scenario, tmp_path):
+    whole = block(spec.window_days, 3)
+    context = context_of(whole, {t: scenario.tables[t] for t in spec.reads})
+    older = [replace(t, periods=("flat",) * 96) if d < spec.window_days // 3 else t
+             for d, t in enumerate(context.tariff)]  # fmt: skip
+    model = spec.factory(kit_context("models", spec.config_model(), tmp_path))
+    plain = {(f.entity_id, f.rule): f for f in model.score(whole, context)}
+    dim = {(f.entity_id, f.rule): f for f in model.score(whole, replace(context, tariff=older))}
+    both = plain.keys() & dim.keys()
+    assert both
+    assert all("tariff_changed" in dim[k].context and "tariff_changed" not in plain[k].context for k in both)
+    assert sum(dim[k].score for k in both) < sum(plain[k].score for k in both)
+
+
 @pytest.mark.parametrize("spec", [s for s in SPECS if s.tier == "advance"], ids=lambda s: s.id)
 def test_the_advance_tier_says_whom_it_helps(spec):
     assert spec.id[:3] in {"m11", "m12", "m13"}

@@ -174,7 +174,7 @@ class RainOpportunism:
         for code, holds, cost in (
             ("weather_gap", gap, 0.8),
             ("no_controls", null.count < 30, 0.8),
-            ("tariff_changed", len({t.periods for t in city.context.tariff}) > 1, 0.9),
+            ("tariff_changed", city.tariff_changed, 0.9),
         ):
             if holds:
                 factor, gaps = factor * cost, (*gaps, code)

@@ -128,6 +128,8 @@ class Curtailment:
         factor, gaps = city.gaps(row, permit=False)
         if not has_weather:
             factor, gaps = factor * 0.9, (*gaps, "weather_missing")
+        if city.tariff_changed:
+            factor, gaps = factor * 0.9, (*gaps, "tariff_changed")
         if controls == 0:
             factor, gaps = factor * 0.8, (*gaps, "no_controls")
         return factor, gaps

@@ -117,7 +117,7 @@ class AtRisk:
             changes, basis = np.array([r.part for r in mine]) * target, "own"
         else:
             changes, basis = np.array([r.part for r in every]) * target, "city"
-        factor, gaps = city.gaps(order.row, permit=False)
+        factor, gaps = _gaps(city, order.row)
         if basis == "city":
             factor, gaps = factor * 0.7, (*gaps, "response_unknown")
         blind = len(misses) < cfg.min_misses or np.isnan(ahead.point[i])
@@ -191,7 +191,7 @@ class AtRisk:
         p = 0.5 * erfc((allowed - needed) / max(sd, 0.01) / sqrt(2))
         if p < cfg.quota_likely:
             return None
-        factor, gaps = city.gaps(order.row, permit=False)
+        factor, gaps = _gaps(city, order.row)
         if done.sum() < past.sum():
             gaps = tuple(dict.fromkeys((*gaps, "missing_data")))
         left = max(allowed - float(used.sum()), 0.0) / len(rest)
@@ -245,6 +245,11 @@ class AtRisk:
             exhibit=Exhibit(city.days[-14:], (0, 96)),
             context=gaps,
         )
+
+
+def _gaps(city: City, row: int) -> tuple[float, tuple[str, ...]]:
+    factor, gaps = city.gaps(row, permit=False)
+    return (0.9 * factor, (*gaps, "tariff_changed")) if city.tariff_changed else (factor, gaps)
 
 
 def _group(day: date) -> int:
