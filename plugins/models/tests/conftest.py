@@ -6,7 +6,7 @@ import csv
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +229,43 @@ def steel() -> np.ndarray:
             hour, minute = clock.split(":")
             kw[number, (int(hour) * 4 + int(minute) // 15 - 1) % 96] = 4 * float(row["Usage_kWh"])
     return kw
+
+
+@pytest.fixture(scope="session")
+def order_table() -> Callable[..., pa.Table]:
+    """Makes the table `order` from (entity, kind, first day, last day or None, limit or None): whole local days."""
+
+    def make(rows: list[tuple[str, str, date, date | None, float | None]]) -> pa.Table:
+        shift = timedelta(hours=8)
+        instant = pa.timestamp("us", "UTC")
+        starts = [datetime(f.year, f.month, f.day, tzinfo=UTC) - shift for _, _, f, _, _ in rows]
+        ends = [
+            None if e is None else datetime(e.year, e.month, e.day, tzinfo=UTC) + timedelta(hours=24) - shift
+            for _, _, _, e, _ in rows
+        ]
+        return pa.table(
+            {
+                "order_id": [f"o{i:04d}" for i in range(len(rows))],
+                "entity_id": [r[0] for r in rows],
+                "kind": [r[1] for r in rows],
+                "level": pa.array(["orange"] * len(rows), pa.string()),
+                "limit_percent": pa.array([r[4] for r in rows], pa.float64()),
+                "starts_at": pa.array(starts, instant),
+                "ends_at": pa.array(ends, instant),
+            }
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def weather_table() -> Callable[..., pa.Table]:
+    """Makes the table `weather` of one district from arrays of shape (days, 24)."""
+
+    def make(window: list[date], division: str = "430211", **values: np.ndarray) -> pa.Table:
+        start = datetime(window[0].year, window[0].month, window[0].day, tzinfo=UTC) - timedelta(hours=8)
+        at = [start + timedelta(hours=h) for h in range(24 * len(window))]
+        columns = {n: pa.array(np.asarray(v, float).ravel(), pa.float64()) for n, v in values.items()}
+        return pa.table({"division": [division] * len(at), "at": pa.array(at, pa.timestamp("us", "UTC")), **columns})
+
+    return make

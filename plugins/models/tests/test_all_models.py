@@ -155,7 +155,7 @@ class Strict:
         return self.block.curves(rows)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.id)
+@pytest.mark.parametrize("spec", [s for s in SPECS if s.id[:3] in MODELS], ids=lambda s: s.id)
 def test_models_read_only_what_they_declare(new_town, spec):
     town = mixed_town(new_town)
     block, context = until(town.block(), town.context(order=town.orders), 28)

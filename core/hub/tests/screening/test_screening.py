@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
@@ -15,8 +16,19 @@ from dianhuan_hub.kernel.guard import Guard
 from dianhuan_hub.kernel.loader import PluginRecord, Registered
 from dianhuan_hub.ranking import Costs, ListLine, Lists
 from dianhuan_hub.screening import Screening
-from dianhuan_hub.store import Query, Store, read_page
+from dianhuan_hub.store import (
+    QUARANTINE_SCHEMA,
+    RAW_SCHEMA,
+    LoadInfo,
+    Query,
+    ReadingLoad,
+    ReadingUnit,
+    Store,
+    horizon,
+    read_page,
+)
 from dianhuan_sdk import Exhibit, Finding, InputError, ModelCard, ModelSpec, Text
+from dianhuan_standards.tables import TABLES
 from dianhuan_standards.tariffs import TariffBook
 
 LAST = date(2026, 3, 20)
@@ -246,3 +258,76 @@ def test_day_without_curves_or_unknown_model_is_told(screening):
         screening(lambda *_: []).run(date(2026, 5, 1))
     with pytest.raises(InputError, match="no model"):
         screening(lambda *_: []).run(LAST, ["m77"])
+
+
+def test_models_that_look_further_back_share_a_block_of_their_own(filled, monkeypatch):
+    """Two features of 60 days are read beside the features of 28, not all features of 60."""
+    seen, read = {}, []
+    plain = Store.city
+
+    def spy(self: Store, last: date, days: int, features: Any) -> Any:
+        read.append((days, set(features)))
+        return plain(self, last, days, features)
+
+    monkeypatch.setattr(Store, "city", spy)
+
+    def model(name: str, window: int, features: tuple[str, ...]) -> Registered[ModelSpec]:
+        def answer(block: Any, context: Any) -> list[Finding]:
+            assert len(block.days) == len(context.calendar) == window
+            seen[name] = {f: block.feature(f).shape for f in features}
+            return [finding("E1")] if name == "m91-short" else [finding("E2")]
+
+        spec = ModelSpec(
+            name, "1", "试", "test", "daily", window, features, (), ALL_GATES, 0.1, NoConfig,
+            lambda _: Scripted(answer),
+            ModelCard(Text("", ""), Text("", ""), Text("", ""), "", (), ()),
+        )  # fmt: skip
+        return Registered(spec, PluginRecord("test", "dist", "1", Guard("test", CLOCK)), NoConfig())
+
+    models = {
+        "m91-short": model("m91-short", 14, ("kwh", "night_kw")),
+        "m92-long": model("m92-long", 60, ("kwh",)),
+        "m93-month": model("m93-month", 28, ("max_kw",)),
+    }
+    run = Screening(filled, CLOCK, models, lambda _: None, TariffBook.load(None), "430200").run(LAST)
+    assert not run.failed
+    assert read == [(28, {"points", "kwh", "night_kw", "max_kw"}), (60, {"points", "kwh"})]
+    assert {n: set(s.values()) for n, s in seen.items()} == dict(
+        zip(models, ({(3, 14)}, {(3, 60)}, {(3, 28)}), strict=True)
+    )
+    assert (run.warnings, run.cases) == (3, 2)
+
+
+def test_of_readings_only_means_of_circuits_known_on_the_day_are_handed_over(screening, filled):
+    names = ["D1/a-avg.hour", "D1/a-rtd", "D1/b-avg.day", "D1/c-avg.hour"]
+    kinds = zip(names, ("hour", "moment", "day", "hour"), ("production", "production", "treatment", None), strict=True)
+    channels = [
+        {"channel_id": n, "device_id": "D1", "protocol": "hj212", "code": n[3], "statistic": "avg", "interval": i,
+         "role": r} for n, i, r in kinds
+    ]  # fmt: skip
+    at = [(n, instant(LAST, 3)) for n in names] + [(names[0], instant(LAST, 20))]  # 20:00 UTC is the day after, here
+    rows = [{"channel_id": n, "device_at": t, "at": t, "received_at": t, "value": 1.0} for n, t in at]
+    now = instant(LAST, 22)
+    unit = ReadingUnit(
+        rows=pa.RecordBatch.from_pylist(rows, schema=TABLES["reading"].schema),
+        channels=pa.RecordBatch.from_pylist(channels, schema=TABLES["channel"].schema),
+        raw=RAW_SCHEMA.empty_table(),
+        refused=QUARANTINE_SCHEMA.empty_table(),
+        horizon=horizon(now, 30, 600),
+    )
+    filled.readings.commit(unit, ReadingLoad(LoadInfo("hj212", "1", "reading", "line", "", "", now)), now)
+    got = []
+    screening(lambda _, c: got.append(c.tables) or [], reads=("channel", "reading")).run(LAST)
+    assert sorted(got[0]["reading"].column("channel_id").to_pylist()) == [names[0], names[2]]
+    assert got[0]["reading"].schema.names == [f.name for f in TABLES["reading"].fields]
+    assert got[0]["channel"].num_rows == 4
+
+
+def test_whatever_standard_table_a_model_reads_comes_with_the_columns_of_its_contract(screening):
+    names = ("acceptance", "case", "channel", "filed_report", "order", "outage", "outcome", "permit", "reading",
+             "warning", "weather")  # fmt: skip
+    got = []
+    report = screening(lambda _, c: got.append(c.tables) or [], reads=names).run(LAST)
+    assert not report.failed
+    for name in names:
+        assert {f.name for f in TABLES[name].fields} <= set(got[0][name].schema.names), name

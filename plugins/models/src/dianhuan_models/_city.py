@@ -160,6 +160,15 @@ class City:
         return factor, tuple(code for code, (_, holds) in found.items() if holds)
 
     @cached_property
+    def tariff_changed(self) -> bool:
+        """True where the tariff's periods changed inside the window: habits move with them."""
+        return len({t.periods for t in self.context.tariff}) > 1
+
+    def dark(self, row: int) -> bool:
+        """True where the grid meter gave no point in the whole window: whether the plant works is not known."""
+        return not float(np.nansum(self.block.feature("points")[row])) > 0
+
+    @cached_property
     def _permit_known(self) -> Bools:
         return self.known("permit_class")
 

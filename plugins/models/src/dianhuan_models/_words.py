@@ -17,6 +17,21 @@ GAP_WORDS: Mapping[str, Text] = {
     "missing_data": Text("窗口内有缺数", "points are missing in the window"),
     "night_permission_unknown": Text("有排污许可但未载明夜间生产", "holds a permit that does not state night work"),
     "trial_unknown": Text("调试期未登记", "no commissioning period is on file"),
+    "weather_missing": Text(
+        "无气象数据,未作温度或降雨修正", "no weather data: temperature or rain is not corrected for"
+    ),
+    "weather_gap": Text("气象数据有缺口", "the weather data has gaps"),
+    "no_controls": Text("无足够未受影响的同业可比", "too few unaffected peers to compare with"),
+    "tariff_changed": Text("窗口内电价时段方案改变", "the tariff's periods changed inside the window"),
+    "minimum_unknown": Text(
+        "许可的最低治污比未登记,以自身基准的一定比例代替",
+        "no permitted minimum on file: a share of the own level stands in",
+    ),
+    "no_grid_data": Text("总表在窗口内无数据,不知是否在生产", "no grid data in the window: not known whether it works"),
+    "cold_start": Text("核查结果不足,按规则打分而非学习", "too few outcomes to learn from: scored by rules"),
+    "response_unknown": Text(
+        "无自身响应管控的记录,借用全市响应", "no own response to orders on record: the city's stands in"
+    ),
 }
 
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-from pydantic import BaseModel
-
+from dianhuan_models._config import config_of
+from dianhuan_models._curve_specs import CURVE_SPECS
 from dianhuan_models._shapes import BINS
 from dianhuan_models.m05 import NightConfig, NightOnly
 from dianhuan_models.m06 import HiddenConfig, HiddenWorkshop
 from dianhuan_models.m09 import Rebound, ReboundConfig
 from dianhuan_models.m10 import PeerConfig, PeerOutlier
-from dianhuan_sdk import ConfigError, ModelCard, ModelSpec, PluginContext, Text
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def config_of(context: PluginContext, model: type[Config]) -> Config:
-    """The context's configuration, if it is the model's own."""
-    if not isinstance(context.config, model):
-        raise ConfigError(
-            f"configuration of type {type(context.config).__name__}",
-            expected=f"an instance of the model's own config_model, {model.__name__}",
-            hint="the host builds one context per model from ModelSpec.config_model",
-        )
-    return context.config
+from dianhuan_sdk import ModelCard, ModelSpec, PluginContext, Text
 
 
 def _night_only(context: PluginContext) -> NightOnly:
@@ -210,4 +195,4 @@ M10 = ModelSpec(
     ),
 )
 
-SPECS: tuple[ModelSpec, ...] = (M05, M06, M09, M10)
+SPECS: tuple[ModelSpec, ...] = (M05, M06, M09, M10, *CURVE_SPECS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dianhuan_models._config import config_of
 from dianhuan_models.m01 import RULES, OffConfig, TreatmentOff
 from dianhuan_models.m02 import Underload, UnderloadConfig
 from dianhuan_models.m03 import OrderConfig, UnderOrder
 from dianhuan_models.m04 import Forged, ForgedConfig
-from dianhuan_models.specs import config_of
 from dianhuan_sdk import ModelCard, PluginContext, StreamModelSpec, Text
 
 

@@ -10,12 +10,16 @@ import pyarrow.compute as pc
 
 from dianhuan_hub.store import Query, Store, read_stream
 from dianhuan_sdk import LOCAL_ZONE, ModelContext, Window
+from dianhuan_standards import TABLES
 from dianhuan_standards.calendar import WorkCalendar
 from dianhuan_standards.tariffs import TariffBook
+
+READING_DAYS = 182
 
 _KNOWN_SINCE: Mapping[str, str] = {
     "filed_report": "filed_at",
     "outage": "starts_at",
+    "reading": "at",
     "weather": "at",
     "finding": "day",
     "warning": "day",
@@ -46,12 +50,30 @@ def local_day(day: date) -> tuple[datetime, datetime]:
 
 
 def read_tables(store: Store, names: Iterable[str], day: date) -> dict[str, pa.Table]:
-    """Standard tables as known at the end of a day."""
+    """Standard tables as known at the end of a day.
+
+    Of readings, these tiers get the hourly and daily means of production and treatment circuits of the last
+    `READING_DAYS`: what is finer belongs to the real-time tier, and would not fit into memory.
+    """
     tables = {}
     for name in sorted(set(names)):
-        with read_stream(store.engine, Query(name)) as reader:
-            tables[name] = known_on(reader.read_all(), name, day)
+        if name == "channel":
+            tables[name] = store.readings.register()
+        elif name == "reading":
+            tables[name] = known_on(_circuit_means(store, day), name, day)
+        else:
+            with read_stream(store.engine, Query(name)) as reader:
+                tables[name] = known_on(reader.read_all(), name, day)
     return tables
+
+
+def _circuit_means(store: Store, day: date) -> pa.Table:
+    channels = store.readings.register()
+    coarse = pc.is_in(channels.column("interval"), value_set=pa.array(["hour", "day"]))
+    circuit = pc.is_in(channels.column("role"), value_set=pa.array(["production", "treatment"]))
+    ids = channels.filter(pc.and_(coarse, circuit)).column("channel_id").to_pylist()
+    start, end = local_day(day - timedelta(days=READING_DAYS - 1))[0], local_day(day)[1]
+    return store.reading_days.series(ids, start, end).select([f.name for f in TABLES["reading"].fields])
 
 
 def model_context(

@@ -47,6 +47,9 @@ from dianhuan_standards.tariffs import TariffBook
 
 GATE_TABLES = ("outage", "filed_report", "account_link", "metering_point")
 
+SHORT_DAYS = 35
+"""Models that look back no further share one block; those that look further share another."""
+
 Progress = Callable[[str], None]
 ContextMaker = Callable[[Registered[ModelSpec]], PluginContext]
 
@@ -152,16 +155,16 @@ class Screening:
             mark = now
 
         say("reading features")
+        blocks = self._blocks(day, [m.spec for m in models.values()])
         span = max(m.spec.window_days for m in models.values())
-        features = {"points"}.union(*(m.spec.features for m in models.values()))
-        block = self._store.city(day, span, features)
+        block = blocks[min(blocks)]
         if not (block.feature("points")[:, -1] > 0).any():
             raise InputError(
                 f"no load curves for {day}",
                 expected="a day whose curves have been ingested",
                 hint="dianhuan ingest, or give --day",
             )
-        window = Window(block.days[0], day + timedelta(days=1))
+        window = Window(day - timedelta(days=span - 1), day + timedelta(days=1))
         tables = read_tables(self._store, {*GATE_TABLES, *(t for m in models.values() for t in m.spec.reads)}, day)
         context = model_context(self._store, self._tariffs, self._division, window, tables)
         lap("read")
@@ -170,7 +173,8 @@ class Screening:
         for name, registered in models.items():
             say(name)
             try:
-                found += [(registered.spec, f) for f in self._score(registered, block, context)]
+                mine = blocks[min(s for s in blocks if s >= registered.spec.window_days)]
+                found += [(registered.spec, f) for f in self._score(registered, mine, context)]
             except DianhuanError as error:
                 failed[name] = error
             lap(name)
@@ -209,6 +213,20 @@ class Screening:
         lap("write")
         warnings = sum(j.passed for j in judged)
         return RunReport(run_id, day, block.entities.num_rows, len(judged), warnings, opened_now[0], seconds, failed)
+
+    def _blocks(self, day: date, specs: Sequence[ModelSpec]) -> dict[int, Block]:
+        """Blocks by length: one for models of about a month, one for those that look further back.
+
+        A model that needs two features of four months must not make the host read all features of four months.
+        """
+        short = [s for s in specs if s.window_days <= SHORT_DAYS]
+        groups = [g for g in (short, [s for s in specs if s.window_days > SHORT_DAYS]) if g]
+        return {
+            max(s.window_days for s in group): self._store.city(
+                day, max(s.window_days for s in group), {"points"}.union(*(s.features for s in group))
+            )
+            for group in groups
+        }
 
     def _chosen(self, only: Sequence[str] | None) -> dict[str, Registered[ModelSpec]]:
         if only is None:

@@ -115,6 +115,12 @@ class Readings:
         """The ids of all channels."""
         return list(self._ordinals)
 
+    def register(self) -> pa.Table:
+        """All channels, as the contract `channel` has them."""
+        columns = ", ".join(f'"{f.name}"' for f in TABLES["channel"].fields)
+        with self._engine.cursor() as con:
+            return arrow(con, f"SELECT {columns} FROM channel")
+
     def newest_at_start(self, channel_id: str) -> int | None:
         """The newest instant of a channel when the store was opened, in microseconds since 1970 UTC, or None."""
         ch = self._ordinals.get(channel_id, len(self._start))
