@@ -217,31 +217,47 @@ def test_provenance_and_disputes(ask: Ask, context: PluginContext) -> None:
     }
 
 
-def test_models_with_passport_estimate_and_advice(ask: Ask, context: PluginContext) -> None:
-    passport = passport_bytes(
-        "m05-night-only",
-        "1.0",
-        0.8,
-        ("2026-01-01", "2026-07-01"),
-        ("夜间", "night"),
-        [Counts("43", 1000, 0), Counts("11", 95, 5), Counts("12", 96, 4), Counts("31", 190, 8)],
-    ).decode()
-    definition = {
-        "origin": origin("430200"),
+def definition(hub: str, counts: list[Counts], floor: float = 0.8) -> dict[str, Any]:
+    """A published model whose passport holds these counts."""
+    period = ("2026-01-01", "2026-07-01")
+    passport = passport_bytes("m05-night-only", "1.0", floor, period, ("夜间", "night"), counts)
+    return {
+        "origin": origin(hub),
         "index": 7,
-        "hub": "430200",
-        "province": "43",
+        "hub": hub,
+        "province": hub[:2],
         "model_id": "m05-night-only",
         "model_version": "1.0",
         "model_digest": "ef" * 32,
-        "passport": passport,
+        "passport": passport.decode(),
         "state": "current",
     }
-    put(context, "federated_model", [definition])
+
+
+def model_of(ask: Ask) -> dict[str, Any]:
     columns = "modelId publishers floor precision { province found wasted } advice { province action }"
     (model,) = ask("{ federated { models { nodes { " + columns + " } } } }")["models"]["nodes"]
-    by_province = {p["province"]: (p["found"], p["wasted"]) for p in model["precision"]}
-    assert by_province["43"] == (4, 1), "verified rows count before what the passport claims"
+    model["precision"] = {p["province"]: (p["found"], p["wasted"]) for p in model["precision"]}
+    return model
+
+
+def test_models_with_passport_estimate_and_advice(ask: Ask, context: PluginContext) -> None:
+    own = {"430200": Counts("43", 1000, 0), "110100": Counts("11", 95, 5), "120100": Counts("12", 96, 4)}
+    put(context, "federated_model", [definition(hub, [counts]) for hub, counts in own.items()])
+    put(context, "federated_model", [definition("310100", [Counts("31", 190, 8)])])
+    model = model_of(ask)
+    assert model["precision"]["43"] == (4, 1), "verified rows count before what the passport claims"
+    assert model["precision"]["31"] == (190, 8)
+    assert model["floor"] == 0.8
+    assert {a["province"]: a["action"] for a in model["advice"]}["31"] == "use"
+
+
+def test_hostile_passport_speaks_for_its_own_province_only(ask: Ask, context: PluginContext) -> None:
+    honest = [definition(h, [Counts(h[:2], 190, 8)]) for h in ("110100", "120100", "310100")]
+    liar = definition("610100", [Counts("32", 0, 10**9), Counts("61", 5, 5)], floor=1.0)
+    put(context, "federated_model", [*honest, liar])
+    model = model_of(ask)
+    assert "32" not in model["precision"]
     assert model["floor"] == 0.8
     assert {a["province"]: a["action"] for a in model["advice"]}["31"] == "use"
 

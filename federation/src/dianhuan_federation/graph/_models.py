@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections import defaultdict
 
 import strawberry
@@ -39,7 +40,9 @@ class FederatedModel:
     model_version: str
     publishers: list[str] = strawberry.field(description="hubs that published its definition")
     digests: list[str] = strawberry.field(description="digests of its definition; more than one is a disagreement")
-    floor: float | None = strawberry.field(description="precision that its passport promises; null without a passport")
+    floor: float | None = strawberry.field(
+        description="precision that its passports promise, the median of them; null without one"
+    )
     passports: list[str] = strawberry.field(description="passports as JSON texts")
     precision: list[FederatedPrecision]
     newcomer: FederatedPrecision
@@ -74,15 +77,16 @@ def _model(key: tuple[str, str], definitions: list[dict[str, str]], counted: lis
     floors: list[float] = []
     texts = [row["passport"] for row in definitions if row["passport"]]
     own = {c.province: c for c in counted}
-    for text in texts:
+    for row in definitions:
         try:
-            passport = read_passport(text)
+            passport = read_passport(row["passport"] or "")
         except InputError:
             continue  # shown as it is; what it claims does not count
         floors.append(passport.floor)
         for counts in passport.counts:
-            # Cases that were verified row by row count before what a passport sums up.
-            own.setdefault(counts.province, counts)
+            # A hub speaks for its own province; cases verified row by row count before what a passport sums up.
+            if counts.province == row["province"]:
+                own.setdefault(counts.province, counts)
     known = estimate(list(own.values()))
     rows = [
         FederatedPrecision(
@@ -96,7 +100,7 @@ def _model(key: tuple[str, str], definitions: list[dict[str, str]], counted: lis
         for p in sorted(own)
     ]
     new = known.newcomer
-    floor = max(floors, default=None)
+    floor = statistics.median_low(floors) if floors else None
     return FederatedModel(
         model_id=key[0],
         model_version=key[1],
