@@ -9,9 +9,9 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from dianhuan_activity._index import activity
 from dianhuan_activity._model import SPEC, ActivityConfig, BusinessActivity
-
 from dianhuan_sdk import ENTITY_COLUMNS, ArrayBlock, ConfigError, InputError
 from dianhuan_sdk.testing import Scenario, conformance, context_of, kit_context
 
