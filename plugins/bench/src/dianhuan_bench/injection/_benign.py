@@ -200,7 +200,7 @@ def ventilation(d: Draft) -> None:
 
 def indoor_work(d: Draft) -> None:
     """A day of rain is worked indoors, the whole day."""
-    wet = wet_hours(d).any(axis=1)
+    wet = np.asarray(wet_hours(d).any(axis=1))
     wet[: d.first] = False
     d.kw[wet] *= np.float32(d.draw("ratio", 1.1, 1.4))
 
