@@ -104,5 +104,3 @@ def _mean(values: FloatArray | Array) -> Array:
 def read() -> tuple[str, ...]:
     """Daily features that all baselines together read."""
     return (*NEEDED, *(f"h{start:02d}_kw" for start in range(0, 24, 3)))
-
-

@@ -100,7 +100,7 @@ def confounders(said: Said, kinds: Sequence[str], violators: np.ndarray[Any, Any
     """Kind of innocent enterprise → how many there are and how many of them each model warns of."""
     names = np.array(kinds)
     out = []
-    for kind in sorted(set(names[~violators])):
+    for kind in sorted({str(k) for k in names[~violators]}):
         rows = (names == kind) & ~violators
         warned = {m: int((s[rows] > 0).sum()) for m, s in {FUSED: said.fused, **said.scores}.items()}
         out.append({"kind": kind, "enterprises": int(rows.sum()), "warned": warned})

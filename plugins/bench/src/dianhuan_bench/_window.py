@@ -151,13 +151,13 @@ class _Links:
         out[ones] = kw[row[firsts]] * share[firsts, None]
         more = np.setdiff1d(np.arange(len(ent)), firsts, assume_unique=True)
         np.add.at(out, ent[more], kw[row[more]] * share[more, None])
-        silent = np.isnan(kw).all(axis=1)[row]
+        silent = np.asarray(np.isnan(kw).all(axis=1))[row]
         out[ent[silent]] = np.nan
         return out
 
 
 def _days_of(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    return column.to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    return np.asarray(column.to_numpy(zero_copy_only=False), "datetime64[D]")
 
 
 def _entities(tables: Mapping[str, pa.Table], last: date) -> pa.Table:
