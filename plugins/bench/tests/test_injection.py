@@ -53,7 +53,12 @@ def test_energy_books(kw, seed):
     for recipe in ("J1", "V2", "V4"):
         got, new, old = made(recipe)
         assert total(new) == pytest.approx(got.parameters["factor"] * total(old), rel=1e-4)
-    for recipe in ("J5", "J6", "V3"):
+    got, _, _ = made("V3")
+    idle = np.nanquantile(kw, 0.05)
+    work = np.nansum(np.maximum(kw[got.parameters["moved_days"], 32:72] - idle, 0))
+    outside = (SLOTS < 32) | (SLOTS >= 72)
+    assert total(got.kw[:, outside]) - total(kw[:, outside]) == pytest.approx(work, rel=1e-3)
+    for recipe in ("J5", "J6"):
         got, _, _ = made(recipe)
         assert total(got.kw) == pytest.approx(total(kw), rel=1e-4)
     got, new, _ = made("J2")

@@ -23,7 +23,9 @@ from dianhuan_simulator import City, CityConfig
 from dianhuan_standards import TABLES
 
 START = date(2026, 3, 2)
-DAYS = 28
+DAYS, LEAD = 28, 14
+"""Days that models see, and days before them: a violation may have begun before the window."""
+
 GRID = tuple(r for r in RECIPES if r not in ("V1", "V2", "V9", "V11"))
 """Recipes at a grid meter; the others change a treatment circuit, which the measured curves do not have."""
 
@@ -50,7 +52,7 @@ _KINDS: Mapping[str, tuple[str | None, str]] = {
 
 @dataclass(frozen=True)
 class Site:
-    """A measured site: name, source, curve of shape (28, 96) in kW that begins with a Monday."""
+    """A measured site: name, source, curve of shape (42, 96) in kW that begins with a Monday."""
 
     name: str
     source: str
@@ -58,7 +60,7 @@ class Site:
 
 
 def sites(folder: Path, seed: int) -> list[Site]:
-    """The measured curves of a folder with `simbench/` and `steel/`, four weeks of each from a drawn Monday.
+    """The measured curves of a folder with `simbench/` and `steel/`, six weeks of each from a drawn Monday.
 
     Raises:
         InputError: a file is missing.
@@ -83,16 +85,16 @@ def sites(folder: Path, seed: int) -> list[Site]:
         if name != "time":
             series = np.append(table[name].to_numpy().astype(np.float32), np.float32(np.nan))
             peak = np.float32(np.exp(rng.normal(4.0, 0.7)))
-            out.append(Site(name, "simbench", peak * _four_weeks(series[whole], first, rng)))
-    out.append(Site("steel", "steel", _four_weeks(_steel(steel), date(2018, 1, 1), rng)))
+            out.append(Site(name, "simbench", peak * _six_weeks(series[whole], first, rng)))
+    out.append(Site("steel", "steel", _six_weeks(_steel(steel), date(2018, 1, 1), rng)))
     return out
 
 
-def _four_weeks(kw: FloatArray, first: date, rng: np.random.Generator) -> FloatArray:
+def _six_weeks(kw: FloatArray, first: date, rng: np.random.Generator) -> FloatArray:
     monday = (-first.weekday()) % 7
-    weeks = (len(kw) - monday) // 7 - 5
+    weeks = (len(kw) - monday) // 7 - 7
     start = monday + 7 * int(rng.integers(1, weeks))
-    return kw[start : start + DAYS]
+    return kw[start : start + LEAD + DAYS]
 
 
 def _steel(path: Path) -> FloatArray:
@@ -199,15 +201,15 @@ def _try(
             top = float(np.nanmax(site.kw))
             closed = None
             if made is not None and "closed" in made.beside:
-                closed = host.days[int(made.parameters["first_day"])]
+                closed = _day(host, made.parameters["first_day"])
                 owner = name if "neighbour" not in made.beside else f"{name}-closed"
                 orders.append(_order(f"{name}-O", owner, "closure", closed, None))
                 if owner != name:
                     closed = None
             if made is not None and "ordered" in made.beside:
                 window = np.flatnonzero(made.beside["ordered"].any(axis=1))
-                orders.append(_order(f"{name}-O", name, "limit", host.days[window[0]], host.days[window[-1]]))
-            curves.append(kw)
+                orders.append(_order(f"{name}-O", name, "limit", _day(host, window[0]), _day(host, window[-1])))
+            curves.append(kw[LEAD:])
             rows.append(_entity(name, industry, tariff, top, closed))
     kw = np.concatenate([host.curves(np.arange(at)), np.stack(curves)])
     table = pa.concat_tables([host.entities, pa.Table.from_pylist(rows, schema=host.entities.schema)])
@@ -217,6 +219,10 @@ def _try(
     tables["order"] = pa.concat_tables([tables["order"], pa.Table.from_pylist(orders, schema=schema)])
     context: ModelContext = replace(host.context, tables=tables)
     return run(specs, block, context, judge), index
+
+
+def _day(host: CityWindow, number: int) -> date:
+    return host.days[0] + timedelta(days=int(number) - LEAD)
 
 
 def _entity(name: str, industry: str | None, tariff: str, top: float, closed: date | None) -> dict[str, Any]:

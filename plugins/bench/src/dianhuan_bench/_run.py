@@ -75,7 +75,7 @@ def installed_models(only: Sequence[str] = ()) -> list[ModelSpec]:
         try:
             manager.register(entry_point.load(), entry_point.name)
             specs = [s for group in manager.hook.dianhuan_models() for s in group]
-        except Exception:  # noqa: S112  a broken plugin is the loader's affair
+        except Exception:  # a broken plugin is the loader's affair
             continue
         found.update({s.id: s for s in specs if s.tier in ("daily", "advance")})
     chosen = [s for s in found.values() if not only or s.id in only or s.id.partition("-")[0] in only]

@@ -56,7 +56,7 @@ class CityWindow:
         names = sorted({f.name for f in FEATURES} if features is None else {"points", *features})
         size = self.tables["entity"].num_rows
         self._kept = {name: np.full((days, size), np.nan, np.float32) for name in names}
-        self._file = tempfile.TemporaryFile(prefix="dianhuan-bench-")
+        self._file = tempfile.TemporaryFile(prefix="dianhuan-bench-")  # noqa: SIM115  lives as long as the window
         self._curves = np.memmap(self._file, np.float32, "w+", shape=(days, size, 96))
         for number, day in enumerate(self._days):
             self._fill(number, city.day(day))

@@ -8,12 +8,16 @@ from dianhuan_bench.injection._types import NIGHT, SLOTS, WORK, Bools, Curve, Dr
 
 
 def v3(d: Draft) -> None:
-    """On 60–80 % of nights the energy of 08–18 goes to 22–05; by day the plant idles. The energy stays."""
+    """On 60–80 % of nights the energy of 08–18 goes to 22–05; by day the plant idles, on the other days altogether.
+
+    `moved_days` counts the days whose work was moved; that of the others is not done.
+    """
     share, idle = d.draw("nights", 0.6, 0.8), d.idle
-    for day in d.later:
-        last = day == d.days - 1
-        if not last and (day == d.days - 2 or d.rng.random() < share):
-            move_day(d, day, idle)
+    moved = [day for day in d.later if day == d.days - 2 or (day < d.days - 1 and d.rng.random() < share)]
+    for day in moved:
+        move_day(d, day, idle)
+    d.kw[d.first :, WORK] = np.minimum(d.kw[d.first :, WORK], idle)
+    d.drawn["moved_days"] = moved
 
 
 def move_day(d: Draft, day: int, idle: float) -> None:
@@ -23,7 +27,6 @@ def move_day(d: Draft, day: int, idle: float) -> None:
     room = int((~np.isnan(evening)).sum() + (~np.isnan(morning)).sum())
     if not room:
         return
-    d.kw[day, WORK] = np.minimum(d.kw[day, WORK], idle)
     d.kw[day, 88:] += work / room
     d.kw[day + 1, :20] += work / room
 
