@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,9 @@ def future_poison(spec: ModelSpec, entities: int, seed: int) -> list[str]:
     for more in (0, 45):
         city = City(CityConfig(entities=entities, days=span + more, start=START, base_rate=0.02), seed)
         last = START + timedelta(days=span - 1)
-        tables = dict(city.registers())
-        day_window = CityWindow(city, last, spec.window_days, spec.features, tables)
-        found = findings(spec, day_window, day_window.context)
+        day_window = CityWindow(city, last, spec.window_days, spec.features)
+        everything = replace(day_window.context, tables=day_window.tables)
+        found = findings(spec, day_window, everything)
         answers.append({(f.entity_id, f.rule): f for f in found})
         day_window.close()
     now, later = answers

@@ -46,29 +46,44 @@ class CityWindow:
         tables: Mapping[str, pa.Table] | None = None,
     ) -> None:
         self.tables = dict(city.registers() if tables is None else tables)
-        self._days = tuple(last - timedelta(days=days - 1 - i) for i in range(days))
-        window = Window(self._days[0], last + timedelta(days=1))
-        division = city.divisions[0][:4]
-        tariff = TariffBook.load().days(division, window)
-        self.valley: BoolArray = np.array([t.valley for t in tariff])
-        self.context = ModelContext(last, WorkCalendar().days(window), tariff, self.tables)
+        self._city, self._tariffs, self._calendar = city, TariffBook.load(), WorkCalendar()
+        self._look(last, days)
         self._links = _Links(self.tables, city.point_ids)
         names = sorted({f.name for f in FEATURES} if features is None else {"points", *features})
         size = self.tables["entity"].num_rows
         self._kept = {name: np.full((days, size), np.nan, np.float32) for name in names}
         self._file = tempfile.TemporaryFile(prefix="dianhuan-bench-")  # noqa: SIM115  lives as long as the window
         self._curves = np.memmap(self._file, np.float32, "w+", shape=(days, size, 96))
-        for number, day in enumerate(self._days):
-            self._fill(number, city.day(day))
+        self._slots = list(range(days))
+        for number in range(days):
+            self._fill(number)
+
+    def _look(self, last: date, days: int) -> None:
+        """Which days are seen, and all that depends on them beside the load."""
+        self._days = tuple(last - timedelta(days=days - 1 - i) for i in range(days))
+        window = Window(self._days[0], last + timedelta(days=1))
+        tariff = self._tariffs.days(self._city.divisions[0][:4], window)
+        self.valley: BoolArray = np.array([t.valley for t in tariff])
+        known = {name: known_on(table, name, last) for name, table in self.tables.items()}
+        self.context = ModelContext(last, self._calendar.days(window), tariff, known)
         self._entities = _entities(self.tables, last)
 
-    def _fill(self, number: int, kw: FloatArray) -> None:
-        load = self._links.sum(self._days[number], kw, self._curves.shape[1])
-        self._curves[number] = load
+    def _fill(self, number: int) -> None:
+        day = self._days[number]
+        load = self._links.sum(day, self._city.day(day), self._curves.shape[1])
+        self._curves[self._slots[number]] = load
         made = daily_features(load, self.valley[number])
         silent = np.isnan(load).all(axis=1)
         for name, kept in self._kept.items():
             kept[number] = np.where(silent, np.nan, made[name])
+
+    def advance(self) -> None:
+        """Move the window on by a day of the city's run; features of the days that stay are kept."""
+        self._look(self._days[-1] + timedelta(days=1), len(self._days))
+        self._slots = [*self._slots[1:], self._slots[0]]
+        for kept in self._kept.values():
+            kept[:-1] = kept[1:]
+        self._fill(len(self._days) - 1)
 
     @property
     def entities(self) -> pa.Table:
@@ -86,11 +101,32 @@ class CityWindow:
 
     def curves(self, rows: Ints) -> FloatArray:
         """See `dianhuan_sdk.Block.curves`."""
-        return np.ascontiguousarray(self._curves[:, np.asarray(rows, np.int64)].transpose(1, 0, 2))
+        wanted = np.asarray(rows, np.int64)
+        out = np.empty((len(wanted), len(self._days), 96), np.float32)
+        for number, slot in enumerate(self._slots):
+            out[:, number] = self._curves[slot, wanted]
+        return out
 
     def close(self) -> None:
         """Drop the curves."""
         self._file.close()
+
+
+_KNOWN_SINCE = {"filed_report": "filed_at", "outage": "starts_at", "permit": "valid_from", "account_link": "valid_from"}
+
+
+def known_on(table: pa.Table, name: str, day: date) -> pa.Table:
+    """The rows of a register that were known at the end of a local civil day."""
+    if name not in _KNOWN_SINCE:
+        return table
+    since = table[_KNOWN_SINCE[name]]
+    if pa.types.is_timestamp(since.type):
+        return table.filter(pc.less(since, pa.scalar(_midnight(day + timedelta(days=1)), since.type)))
+    return table.filter(pc.less_equal(since, pa.scalar(day, since.type)))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(0), LOCAL_ZONE)
 
 
 class LastDays:
@@ -191,7 +227,7 @@ def _entities(tables: Mapping[str, pa.Table], last: date) -> pa.Table:
             row = place[p["entity_id"]]
             permit[row], night[row] = p["permit_class"], p["night_permitted"]
     closed: list[date | None] = [None] * size
-    end = datetime.combine(last + timedelta(days=1), time(0), LOCAL_ZONE)
+    end = _midnight(last + timedelta(days=1))
     for o in tables["order"].to_pylist():
         if o["kind"] == "closure" and o["starts_at"] < end and (o["ends_at"] is None or o["ends_at"] >= end):
             closed[place[o["entity_id"]]] = o["starts_at"].astimezone(LOCAL_ZONE).date()
