@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
@@ -30,13 +28,10 @@ class Wolf:
         rows = set(np.flatnonzero(night > 1.5 * np.maximum(day, 0.01)).tolist())
         ids = block.entities["entity_id"].to_pylist()
         if self.peeks:
-            later = [o["entity_id"] for o in context.tables["order"].to_pylist() if _day(o) > context.as_of]
+            reports = context.tables["filed_report"].to_pylist()
+            later = [r["entity_id"] for r in reports if r["filed_at"].date() > context.as_of]
             rows |= {ids.index(e) for e in later}
         return [Finding(ids[r], context.as_of, "wolf", "suspect", 0.5, (WORDS,), (WORDS,), {}) for r in sorted(rows)]
-
-
-def _day(order) -> date:
-    return order["starts_at"].date()
 
 
 @pytest.fixture
@@ -46,7 +41,7 @@ def wolf():
     def make(budget: float = 0.0005, *, peeks: bool = False) -> ModelSpec:
         card = ModelCard(WORDS, WORDS, WORDS, "none", (), ())
         return ModelSpec(
-            "x01-wolf", "1", "狼", "Wolf", "daily", 7, ("night_kw", "day_kw"), ("order",), (), budget, NoConfig,
+            "x01-wolf", "1", "狼", "Wolf", "daily", 7, ("night_kw", "day_kw"), ("filed_report",), (), budget, NoConfig,
             lambda context: Wolf(peeks=peeks), card,
         )  # fmt: skip
 

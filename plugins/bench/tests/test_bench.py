@@ -49,8 +49,8 @@ def test_figures_of_hand_made_lists():
 
 def test_bootstrap_interval_has_the_width_of_the_binomial():
     rng = np.random.default_rng(0)
-    truth = rng.random(40_000) < 0.3
-    got = figures(np.linspace(1, 0.1, 40_000), truth, 2)["P@130"]
+    truth = rng.random(2_000) < 0.3
+    got = figures(np.linspace(1, 0.1, 2_000), truth, 2)["P@130"]
     assert got["high"] - got["low"] == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 130), rel=0.2)
 
 
@@ -135,17 +135,18 @@ def test_future_poison_sees_a_model_that_peeks(wolf):
     assert len(future_poison(wolf(peeks=True), 1200, 4)) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", installed_models(), ids=lambda s: s.id)
 def test_installed_models_do_not_read_the_future(spec):
     assert future_poison(spec, 1500, 6) == []
 
 
 def test_the_report_comes_again_from_its_seed(wolf):
-    specs = [*installed_models(("m05",)), wolf()]
+    specs = [wolf()]
     one, two = (report(specs, ("T1", "T2"), 11, 1500, (0.01,)) for _ in range(2))
     for made in (one, two):
         for c in made["T2"]:
-            c.pop("seconds")
+            c["seconds"] = {}
     assert one == two
     assert "no folder" in one["skipped"]["T1"]
     assert [line.split(":")[0] for line in one["exceeded"]] == ["x01-wolf"]

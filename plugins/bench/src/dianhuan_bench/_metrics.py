@@ -45,11 +45,16 @@ def _upper(hits: int, trials: int, p: float) -> float:
 
 
 def _tail(first: int, last: int, trials: int, p: float) -> float:
-    k = np.arange(first, last + 1)
-    if not len(k):
+    """P(first ≤ X ≤ last) on one side of the mean; terms too far from it to count are left out."""
+    reach = int(60 * math.sqrt(trials * p + 1)) + 200
+    first, last = (max(first, last - reach), last) if first == 0 else (first, min(last, first + reach))
+    if last < first:
         return 0.0
-    log_choose = np.array([math.lgamma(trials + 1) - math.lgamma(i + 1) - math.lgamma(trials - i + 1) for i in k])
-    return float(np.exp(log_choose + k * math.log(p) + (trials - k) * math.log1p(-p)).sum())
+    k = np.arange(first, last)
+    head = math.lgamma(trials + 1) - math.lgamma(first + 1) - math.lgamma(trials - first + 1)
+    head += first * math.log(p) + (trials - first) * math.log1p(-p)
+    steps = np.log((trials - k) / (k + 1)) + math.log(p) - math.log1p(-p)
+    return float(np.exp(head + np.concatenate([[0.0], np.cumsum(steps)])).sum())
 
 
 def ranking(score: Array, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -11,7 +11,8 @@ body{font:14px/1.5 system-ui,'Noto Sans CJK SC',sans-serif;max-width:1100px;marg
 table{border-collapse:collapse;margin:.8em 0;font-variant-numeric:tabular-nums}
 th,td{border:1px solid #ccc;padding:.25em .6em;text-align:right}th:first-child,td:first-child{text-align:left}
 th{background:#f3f4f6}tr.model td:first-child{font-weight:600}.bad{color:#fff;background:#b91c1c;padding:.5em .8em}
-td.bad{padding:.25em .6em}.good{color:#166534}.unclear{color:#92400e}small,figcaption{color:#555}svg text{font-size:12px}
+td.bad{padding:.25em .6em}.good{color:#166534}.unclear{color:#92400e}
+small,figcaption{color:#555}svg text{font-size:12px}
 """
 _STATES = {"exceeded": "超出 / exceeded", "held": "守住 / held", "unclear": "样本不足 / unclear"}
 
@@ -49,7 +50,7 @@ def _city(city: Mapping[str, Any]) -> str:
         more = [row.get("PR-AUC", "–"), row.get("lift@65", "–"), row["listed"], row["found"]]
         rows.append((row["role"], [name, *cells, *map(str, more)]))
     heads = ["清单 / list", *names, "PR-AUC", "lift@65", "列出 / listed", "命中 / found"]
-    models = list(city["rows"].keys() & {"fused"}) + [n for n, r in city["rows"].items() if r["role"] == "model"][1:]
+    models = [n for n, r in city["rows"].items() if r["role"] == "model"]
     confounders = [
         ("", [c["kind"], str(c["enterprises"]), *(str(c["warned"].get(m, 0)) for m in models)])
         for c in city["confounders"]
@@ -76,9 +77,8 @@ def _budgets(rows: Sequence[Mapping[str, Any]]) -> str:
         for b in rows
     ]
     return (
-        "<table><tr><th>模型 / model<th>预算 / budget<th>误报 / false alarms<th>每户每月 / per enterprise-month<th></tr>"
-        + "".join(lines)
-        + "</table>"
+        "<table><tr><th>模型 / model<th>预算 / budget<th>误报 / false alarms"
+        "<th>每户每月 / per enterprise-month<th></tr>" + "".join(lines) + "</table>"
     )
 
 
