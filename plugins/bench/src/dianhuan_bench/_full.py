@@ -165,5 +165,4 @@ def future_poison(spec: ModelSpec, entities: int, seed: int) -> list[str]:
         answers.append({(f.entity_id, f.rule): f for f in found})
         day_window.close()
     now, later = answers
-    changed = [f"{k[0]} {k[1]}" for k in sorted(now.keys() | later.keys()) if now.get(k) != later.get(k)]
-    return changed
+    return [f"{k[0]} {k[1]}" for k in sorted(now.keys() | later.keys()) if now.get(k) != later.get(k)]
