@@ -39,8 +39,8 @@ from dianhuan_simulator import City, CityConfig, inspect, react
 
 START = date(2026, 3, 2)
 SEEDS = (43_001, 43_002)
-ENTITIES, BASE_RATE = 8_000, 0.02
-CAPACITY, RANDOM_SHARE, REST = 10, 0.1, 14
+ENTITIES, BASE_RATE = 12_000, 0.04
+CAPACITY, RANDOM_SHARE, REST = 8, 0.125, 14
 WAYS: dict[str, tuple[str, ...]] = {
     "rules": (),
     "logistic": ("logistic",),
