@@ -198,15 +198,15 @@ def main() -> None:
     list_days = 20 if quick else 60
     names = ("rules", "as the hub") if quick else tuple(WAYS)
     facts: dict[str, Any] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    days, broken, low, high = 0, 0, 0.0, 1.0
     with tempfile.TemporaryDirectory(prefix="dianhuan-learning-") as folder:
         for seed in SEEDS[:1] if quick else SEEDS:
             for name in names:
                 facts[f"{name}/{seed}"] = made = one_run(name, seed, list_days, Path(folder))
                 rows.append(summary(name, seed, made))
                 print(rows[-1], file=sys.stderr, flush=True)
-                _write(rows, facts, list_days)
-    days, broken, low, high = _write(rows, facts, list_days)
+                days, broken, low, high = _write(rows, facts, list_days)
     print(table(rows))
     print(f"bound broken on {broken} of {days} days ({low:.3f}–{high:.3f}; promised: at most .05)")
 

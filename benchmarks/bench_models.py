@@ -45,7 +45,7 @@ def main() -> None:
             table(
                 [
                     {"list": name, "listed": row["listed"]}
-                    | {k: f"{row[k]['value']:.3f} ({row[k]['low']:.2f}–{row[k]['high']:.2f})" if k in row else "–"
+                    | {k: f"{row[k]['value']:.3f} @{row[k].get('k', '')} ({row[k]['low']:.2f}–{row[k]['high']:.2f})" if k in row else "–"
                        for k in ("P@65", "P@130", "R-precision")}
                     for name, row in city["rows"].items()
                 ]

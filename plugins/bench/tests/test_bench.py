@@ -31,6 +31,8 @@ def test_figures_of_hand_made_lists():
     perfect = figures(np.linspace(1, 0.01, 10_000) * truth, truth, 1)
     assert (perfect["P@65"]["value"], perfect["R-precision"]["value"], perfect["PR-AUC"]) == (1.0, 1.0, 1.0)
     assert perfect["listed"] == 100
+    assert (perfect["P@65"]["k"], perfect["P@130"]["k"]) == (65, 100)
+    assert perfect["P@65"]["low"] == pytest.approx(0.0249 ** (1 / 65), abs=0.002)  # no miss in 65 is no proof of 1
     half = np.zeros(10_000)
     half[[*range(65), *range(200, 265)]] = np.linspace(1, 0.5, 130)  # 65 guilty, then 65 innocent
     got = figures(half, truth, 1)

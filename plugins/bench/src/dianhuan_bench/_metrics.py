@@ -67,9 +67,10 @@ def ranking(score: Array, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[
 def figures(score: Array, truth: Bools, seed: int) -> Mapping[str, Any]:
     """P@65, P@130, R-precision, MAP@200, PR-AUC and lift of a list, with 95 % intervals.
 
-    Where a list is shorter than k, precision is that of the list, and `listed` says so. PR-AUC is the average
+    Where a list is shorter than k, precision is that of the list, and the `k` beside it says so. PR-AUC is the average
     precision with nothing for violators that are not listed. Intervals: bootstrap over enterprises (1,000 draws,
-    Poisson weights), percentiles 2.5 and 97.5.
+    Poisson weights), percentiles 2.5 and 97.5; for P@k the wider of these and of Clopper–Pearson at each end, because a
+    bootstrap of a list without a miss has no width.
 
     Args:
         score: shape (enterprises,), 0 = not listed.
@@ -94,8 +95,14 @@ def figures(score: Array, truth: Bools, seed: int) -> Mapping[str, Any]:
         for name, value in _weighted(head, weights, total).items():
             draws[name].append(value)
     for name, value in point.items():
-        low, high = np.percentile(draws[name], [2.5, 97.5])
-        out[name] = {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+        low, high = (float(v) for v in np.percentile(draws[name], [2.5, 97.5]))
+        out[name] = {"value": round(value, 4)}
+        if name.startswith("P@"):
+            k = min(int(name[2:]), len(order))
+            exact = clopper_pearson(int(hit[:k].sum()), k)
+            low, high = min(low, exact[0]), max(high, exact[1])
+            out[name]["k"] = k
+        out[name] |= {"low": round(low, 4), "high": round(high, 4)}
     precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
     out["PR-AUC"] = round(float((precision * hit).sum() / relevant), 4)
     out["lift@65"] = round(point["P@65"] / base, 1)

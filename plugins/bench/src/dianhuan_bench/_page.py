@@ -41,7 +41,8 @@ def _city(city: Mapping[str, Any]) -> str:
     head = (
         f"<h2>T2 · {_e(city['province'])} · 基础率 / base rate {city['base_rate']:.2%}</h2>"
         f"<p>{city['entities']:,} 户 / enterprises, {city['violators']} 违规 / violators, 种子 / seed {city['seed']}, "
-        f"清单日 / day {city['day']}, {gates}. 区间 / intervals: 95 %, 1,000 bootstrap draws over enterprises.</p>"
+        f"清单日 / day {city['day']}, {gates}. 区间 / intervals: 95 %, 1,000 bootstrap draws over "
+        "enterprises; P@k: the wider of these and of Clopper–Pearson; @ = 实际条数 / lines that there are.</p>"
     )
     names = ("P@65", "P@130", "R-precision", "MAP@200")
     rows = []
@@ -142,7 +143,10 @@ def _table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> s
 
 
 def _interval(value: Mapping[str, float] | None) -> str:
-    return "–" if value is None else f"{value['value']:.3f} ({value['low']:.2f}–{value['high']:.2f})"
+    if value is None:
+        return "–"
+    at = f" @{value['k']:g}" if "k" in value else ""
+    return f"{value['value']:.3f}{at} ({value['low']:.2f}–{value['high']:.2f})"
 
 
 def _rate(group: Mapping[str, Any]) -> str:

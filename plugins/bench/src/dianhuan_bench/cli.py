@@ -82,9 +82,9 @@ def models(
         for tier_name, why in made["skipped"].items():
             console.print(f"未运行 / not run: {tier_name}: {why}")
         for city in made["T2"]:
-            best = city["rows"]["fused"].get("P@65", {"value": float("nan"), "low": 0, "high": 1})
+            best = city["rows"]["fused"].get("P@65", {"value": float("nan"), "k": 0, "low": 0, "high": 1})
             console.print(
-                f"T2 {city['province']} {city['base_rate']:.2%}: P@65 {best['value']:.3f} "
+                f"T2 {city['province']} {city['base_rate']:.2%}: P@{best['k']} {best['value']:.3f} "
                 f"({best['low']:.2f}–{best['high']:.2f}), {city['rows']['fused']['listed']} listed"
             )
     for text in made["exceeded"]:
