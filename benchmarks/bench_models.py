@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks._gates import hub_gates
 from benchmarks._report import OUT, table, write
@@ -19,6 +21,18 @@ from dianhuan_simulator import province_knobs
 
 SEED = 7_101
 FULL, QUICK = 313_000, 20_000
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    out = {"listed": str(row["listed"])}
+    for name in ("P@65", "P@130", "R-precision"):
+        if name in row:
+            v = row[name]
+            at = f" @{v['k']}" if "k" in v else ""
+            out[name] = f"{v['value']:.3f}{at} ({v['low']:.2f}–{v['high']:.2f})"
+        else:
+            out[name] = "–"
+    return out
 
 
 def main() -> None:
@@ -41,16 +55,7 @@ def main() -> None:
     (OUT / "models.html").write_text(page(made), "utf-8")
     for city in made["T2"]:
         print(f"\n{city['province']}, base rate {city['base_rate']:.2%}, {city['violators']} violators")
-        print(
-            table(
-                [
-                    {"list": name, "listed": row["listed"]}
-                    | {k: f"{row[k]['value']:.3f} @{row[k].get('k', '')} ({row[k]['low']:.2f}–{row[k]['high']:.2f})" if k in row else "–"
-                       for k in ("P@65", "P@130", "R-precision")}
-                    for name, row in city["rows"].items()
-                ]
-            )
-        )  # fmt: skip
+        print(table([{"list": name, **_cells(row)} for name, row in city["rows"].items()]))
     sys.exit(bool(made["exceeded"]))
 
 

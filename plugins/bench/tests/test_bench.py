@@ -164,6 +164,7 @@ def test_the_report_comes_again_from_its_seed(wolf):
     assert json.loads(json.dumps(one)) == one
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_city(wolf):
     one, two = (full([wolf()], 1000, 0.01, seed)["rows"]["fused"] for seed in (1, 2))
     assert one != two
@@ -206,6 +207,7 @@ def test_manifest_names_the_command():
     assert all(hasattr(dianhuan_bench, name) for name in dianhuan_bench.__all__)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="measured curves are not on this machine")
 def test_measured_sites_and_rates():
     places = sites(DATA, 1)
