@@ -14,6 +14,7 @@ import numpy as np
 
 from dianhuan_simulator._calendar import CityDay
 from dianhuan_simulator._meters import Meters
+from dianhuan_simulator._pauses import Pauses
 from dianhuan_simulator._people import People
 from dianhuan_simulator._random import Floats, Purpose, stream
 from dianhuan_simulator._shapes import HOURS, PERSONS, VARIANTS, Curve, largest, shape_index, window
@@ -111,8 +112,8 @@ _SPRING_BOUND = frozenset({"night_only", "valley_switch", "hidden_workshop", "re
 class Stage:
     """The stories of one block that add load."""
 
-    def __init__(self, seed: int, folk: People, points: Meters, told: list[Story]) -> None:
-        self.seed, self.folk = seed, folk
+    def __init__(self, seed: int, folk: People, points: Meters, told: list[Story], pauses: Pauses) -> None:
+        self.seed, self.folk, self.pauses = seed, folk, pauses
         self.acts = [s for s in told if s.kind in ACTS and points.first_of[s.entity] >= 0]
         self.rows = np.array([points.first_of[s.entity] for s in self.acts], dtype=np.int64)
 
@@ -128,8 +129,11 @@ class Stage:
         for i, story in enumerate(self.acts):
             if not story.start <= offset < story.end:
                 continue
+            level = self.pauses.level(story.entity, offset) if story.violation else 1.0
+            if level == 0:
+                continue
             scene = Scene(self.folk, library, day, offset, spring, tonight[i], last_night[i])
-            added = ACTS[story.kind](story, scene) * (1 + 0.08 * noise[i])
+            added = ACTS[story.kind](story, scene) * (level * (1 + 0.08 * noise[i]))
             if story.kind in _SPRING_BOUND:
                 added = added * float(spring[story.entity])
             kw[self.rows[i]] += np.maximum(added, 0).astype(np.float32)

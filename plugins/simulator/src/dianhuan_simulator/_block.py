@@ -9,9 +9,12 @@ import numpy as np
 
 from dianhuan_simulator._acts import Stage
 from dianhuan_simulator._calendar import CityDay
+from dianhuan_simulator._curtailment import activity
 from dianhuan_simulator._digits import LIMIT, MISSING, QUANTA, Bytes, Counts, cell_index
+from dianhuan_simulator._faults import faults
 from dianhuan_simulator._knobs import Knobs
 from dianhuan_simulator._meters import PV_UNREGISTERED, meters
+from dianhuan_simulator._pauses import Pauses
 from dianhuan_simulator._people import people
 from dianhuan_simulator._random import Bools, Floats, Ints, Purpose, stream
 from dianhuan_simulator._shapes import VARIANTS
@@ -65,7 +68,9 @@ class Block:
         self.folk = people(knobs, seed, number)
         self.told = stories(knobs, seed, self.folk)
         self.points = meters(knobs, seed, self.folk, self.told)
-        self._stage = Stage(seed, self.folk, self.points, self.told.acts)
+        self.faults = faults(knobs, seed, number, self.points, {s.entity for s in self.told.acts})
+        self.pauses = Pauses(self.told.acts)
+        self._stage = Stage(seed, self.folk, self.points, self.told.acts, self.pauses)
         p = self.points
         head = _columns(p.account.astype("S10"), p.point.astype("S12"))
         self._prefixes = [
@@ -94,10 +99,15 @@ class Block:
         ]
         drift = (slow[0] * (7 - into) + slow[1] * into) / 7
         active = works * spring * np.exp(f.daily * (0.8 * level + 0.6 * drift))
+        active = active * activity(self.told.curtailed, around.offset, len(ones))
         phase = (f.phase_from <= around.offset) & (around.offset < f.phase_to)
+        quiet = self.pauses.on(around.offset)
+        phase[quiet.lifted] = False
         active = np.where(phase, active * f.phase_active, active)
+        active[quiet.stopped] *= 0.06
         base = np.where(phase, f.phase_base, ones)
         boosted = (f.boost_from <= around.offset) & (around.offset < f.boost_to)
+        boosted[quiet.lifted] = False
         ramp = np.clip((around.offset - f.boost_from + 1) / 3, 0, 1)
         size = np.where(boosted, 1 + (f.boost - 1) * ramp, 1)
         return active.astype(np.float32), base.astype(np.float32), size.astype(np.float32)
@@ -154,6 +164,7 @@ class Block:
         """What the meters report of that day."""
         p, day = self.points, around.day.day
         kw = self.load(around)
+        self.faults.apply(kw, around.offset)
         for outage in self.outages(day):
             rows = np.flatnonzero(p.feeder == outage.feeder)
             slots = np.arange(96) * 15
@@ -186,8 +197,9 @@ class Block:
         k, n = self.knobs.telemetry, len(kw)
         chance, late = rng.random(n), rng.integers(1, 5, n)
         absent = chance < k.late_row
+        rolled = (chance > 1 - k.wrong_row - k.rollover) & (chance <= 1 - k.wrong_row) & ~np.isnan(kw).all(axis=1)
         wrong = (chance > 1 - k.wrong_row) & ~np.isnan(kw).all(axis=1)
-        lag = np.where(absent, late, np.where(wrong, 1, 0))
+        lag = np.where(absent, late, np.where(wrong | rolled, 1, 0))
         areas = int(self.points.area.max()) + 1
         hit, refilled, begins, lasts = rng.random((4, areas))
         changed = {int(r): kw[r].copy() for r in np.flatnonzero(wrong)}
@@ -196,6 +208,9 @@ class Block:
                 curve *= 2
             else:
                 curve[int(late[row]) * 17] = curve[int(late[row]) * 17] * 8 + 1
+        for row in np.flatnonzero(rolled).tolist():
+            changed[row] = kw[row].copy()
+            changed[row][int(late[row]) * 19] = -LIMIT  # the meter's smallest cell
         for area in np.flatnonzero(hit < k.burst).tolist():
             first = int(begins[area] * 92)
             last = min(first + 4 + int(lasts[area] * 44), 96)

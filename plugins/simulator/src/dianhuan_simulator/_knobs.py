@@ -130,6 +130,52 @@ class Twins(_Model):
     report_compliance: Share
 
 
+class Curtailment(_Model):
+    """Episodes of heavy pollution in which plants are ordered to cut or to stop."""
+
+    per_year: float = Field(ge=0, le=60)
+    days: tuple[int, int]
+    levels: dict[Literal["yellow", "orange", "red"], Share] = Field(min_length=1)
+    ordered: dict[Literal["yellow", "orange", "red"], Share]
+    limit_percent: tuple[float, ...] = Field(min_length=1)
+    stop: Share
+    obeyed: tuple[float, float]
+    ignore_by_base_rate: float = Field(ge=0)
+    ignored_cut: tuple[float, float]
+    shifted: Share
+
+
+class MeterFaults(_Model):
+    """Meters that count wrongly, or at the wrong minute."""
+
+    ratio_error: Share
+    ratio_factors: tuple[float, ...] = Field(min_length=1)
+    ratio_days: tuple[int, int]
+    clock_drift: Share
+    drift_minutes: float = Field(ge=0, le=15)
+
+
+class Inspectors(_Model):
+    """What inspectors see, and what they get told beforehand."""
+
+    false_clear: tuple[float, float]
+    could_not: Share
+    false_find: Share
+    tip_off: float = Field(ge=0, le=1)
+    false_tip_off: float = Field(ge=0, le=1)
+
+
+class Reactions(_Model):
+    """What violators do after a visit."""
+
+    stops_if_found: Share
+    lies_low_if_found: Share
+    lies_low_if_missed: Share
+    neighbours: Share
+    low_days: tuple[int, int]
+    careful: float = Field(ge=0, le=1)
+
+
 class Telemetry(_Model):
     """What goes wrong between meter and file, as probabilities a day."""
 
@@ -139,6 +185,7 @@ class Telemetry(_Model):
     late_row: Share
     wrong_row: Share
     repeated_row: Share
+    rollover: Share = 0.0
 
 
 class Dirty(_Model):
@@ -177,6 +224,10 @@ class Knobs(_Model):
     violations: Violations
     twins: Twins
     telemetry: Telemetry
+    curtailment: Curtailment
+    meter_faults: MeterFaults
+    inspectors: Inspectors
+    reactions: Reactions
     dirty: Dirty
     outages: Outages
     tariff: tuple[TariffScheme, ...] = Field(min_length=1)
@@ -226,6 +277,20 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(over, dict):
         raise ConfigError(f"knobs {path} hold {type(over).__name__}", expected="a mapping like knobs.yaml")
     return over
+
+
+def province_knobs(name: str) -> Path:
+    """The knobs of a shipped second province, for runs outside of the domain that models were tuned in.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    folder = Path(str(files("dianhuan_simulator").joinpath("provinces")))
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise ConfigError(f"no province {name!r}", expected=f"one of {', '.join(names)}", hint="or a file of your own")
+    return path
 
 
 def load_knobs(path: Path | None = None, base_rate: float | None = None) -> Knobs:

@@ -34,6 +34,8 @@ class Purpose(IntEnum):
     MINUTE = 24
     ANSWER = 25
     ORDERS = 26
+    CURTAILMENT = 31
+    METER_FAULT = 32
 
 
 def stream(seed: int, purpose: Purpose, block: int = 0, day: int = 0) -> np.random.Generator:

@@ -305,7 +305,21 @@ def _orders(city: City, block: Block) -> pa.Table:
     start, last = city.config.start, city.config.days
     rows = [(e, d) for e, d in block.told.closures if e < city.inside(block) and d < last]
     ids = block.folk.uscc.astype(str)
-    return _table(
+    cuts = [o for o in block.told.curtailed if o.entity < city.inside(block) and o.start < last and o.end > -60]
+    curtailed = _table(
+        "order",
+        {
+            "order_id": [f"YJ{start + timedelta(days=o.start):%Y%m%d}{ids[o.entity]}" for o in cuts],
+            "entity_id": [str(ids[o.entity]) for o in cuts],
+            "kind": ["stop" if o.percent is None else "limit" for o in cuts],
+            "level": [o.level for o in cuts],
+            "limit_percent": [o.percent for o in cuts],
+            "starts_at": [instant(start, o.start) for o in cuts],
+            "ends_at": [instant(start, o.end) for o in cuts],
+            "basis": ["重污染天气应急减排" for _ in cuts],
+        },
+    )
+    closed = _table(
         "order",
         {
             "order_id": [f"GB{ids[e]}" for e, _ in rows],
@@ -315,6 +329,7 @@ def _orders(city: City, block: Block) -> pa.Table:
             "basis": ["散乱污企业关闭取缔" for _ in rows],
         },
     )
+    return pa.concat_tables([closed, curtailed])
 
 
 def outage_rows(city: City, block: Block, days: Sequence[date]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dianhuan_simulator._curtailment import Curtailed, curtailments
 from dianhuan_simulator._knobs import Knobs
 from dianhuan_simulator._people import BLOCK, NEVER, People
 from dianhuan_simulator._random import Ints, Purpose, stream
@@ -64,6 +65,7 @@ class Stories:
     closures: list[tuple[int, int]] = field(default_factory=list)
     moves: list[tuple[int, int, int]] = field(default_factory=list)
     shares: list[tuple[int, int, int]] = field(default_factory=list)
+    curtailed: list[Curtailed] = field(default_factory=list)
     raised: list[tuple[int, int, float]] = field(default_factory=list)
     """Contract capacity × factor from a day on."""
 
@@ -142,6 +144,7 @@ def stories(knobs: Knobs, seed: int, folk: People) -> Stories:
     _churn(teller)
     _permits(teller)
     _stoppages(teller)
+    teller.out.curtailed = curtailments(knobs, seed, folk, {s.entity for s in teller.out.acts})
     return teller.out
 
 

@@ -25,7 +25,7 @@ TRUTH_SCHEMA = pa.schema(
         pa.field("note", pa.string(), nullable=False),
     ]
 )
-"""One row per story: `model` is the model that should tell it (m05, m06, m09, m10; empty where several may stumble
+"""One row per story: `model` is the model that should tell it (m05, m06, m08, m09, m10; empty where several may stumble
 over it), [from, to) its days, `to` null = beyond the run; a twin's row has `is_violation` false."""
 
 _TWIN_MODEL = {
@@ -67,7 +67,14 @@ def truth(city: City) -> pa.Table:
             if s.kind == "relocation" and s.values["source"] >= inside:
                 add(s.entity, s.kind, s.model, s.start, s.end, s.violation, s.note + " (outside this city)")
             else:
-                add(s.entity, s.kind, s.model, s.start, s.end, s.violation, s.note)
+                for start, end in block.pauses.parts(s):
+                    add(s.entity, s.kind, s.model, start, end, s.violation, s.note)
+        for o in block.told.curtailed:
+            asked = "stop" if o.percent is None else f"at most {o.percent:g} %"
+            if o.kind == "curtailment_shifted":  # within the window the order is kept
+                add(o.entity, o.kind, "m08", o.start - 2, o.end + 2, True, f"{o.level}, {asked}; work moved around it")
+            else:
+                add(o.entity, o.kind, "m08", o.start, o.end, o.kind == "curtailment_ignored", f"{o.level}, {asked}")
         violators = {s.entity for s in block.told.acts if s.violation}
         for number, profile in enumerate(city.profiles):
             if profile.twin:
@@ -82,6 +89,10 @@ def truth(city: City) -> pa.Table:
         for row in np.flatnonzero(points.dead < NEVER).tolist():
             kind = "dead_meter_zero" if points.dead_zero[row] else "dead_meter_missing"
             add(int(points.owner[row]), kind, "", int(points.dead[row]), NEVER, False, "")
+        for row in np.flatnonzero(block.faults.since < NEVER).tolist():
+            first, last = int(block.faults.since[row]), int(block.faults.until[row])
+            note = f"counted × {block.faults.factor[row]:.3g}"
+            add(int(points.owner[row]), "ct_ratio_error", "", first, last, False, note)
         rows.extend(row for _, row in sorted(mine, key=lambda item: item[0]))
     columns = zip(*rows, strict=True) if rows else [[] for _ in TRUTH_SCHEMA]
     return pa.table(
