@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -c requirements/constraints.txt
 DISTS := $(wildcard core/*/pyproject.toml standards/pyproject.toml federation/pyproject.toml plugins/*/pyproject.toml)
 PACKAGES := dianhuan_sdk dianhuan_standards dianhuan_hub dianhuan_federation dianhuan_grid_generic \
-            dianhuan_grid_hunan dianhuan_devices dianhuan_models dianhuan_simulator dianhuan_activity
+            dianhuan_grid_hunan dianhuan_devices dianhuan_models dianhuan_simulator dianhuan_activity dianhuan_bench
 
 .PHONY: help demo test test-all check lint types contracts bench clean setup setup-dev
 help:           ## list the targets
