@@ -79,6 +79,7 @@ class Nodes:
         for process in self._running:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
+                self.stop()
                 raise SystemExit("a node process did not start")
 
     def stop(self) -> None:

@@ -53,6 +53,7 @@ async def main() -> None:
     servers = []
     for name, _, port in (argument.partition("=") for argument in sys.argv[2:]):
         folder = root / "nodes" / name
+        folder.mkdir(parents=True, exist_ok=True)
         origin = f"fed.example/{name}0000/access"
         access = TileLog.create(
             folder / "access", origin, world().signer(f"access-{name}"), CheckpointGuard(folder / "access.guard")
