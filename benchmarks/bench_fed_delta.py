@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks._report import write
-from benchmarks.fedsim import City, world
+from benchmarks.fedsim import City, Nodes, world
 from benchmarks.fedsim._city import DAY, draw_rows
 from dianhuan_federation.core import lines_of
 
@@ -59,13 +59,18 @@ app = Starlette(routes=[Route(base + "/metadata", meta), Route(base + "/version"
 uvicorn.run(app, port=port, log_level="error", lifespan="off")
 """
 
+PEAK = """
+def peak():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024
+"""
+
 DELTA = """
 import json, sys, time
 import delta_sharing
 profile = sys.argv[1]
 began = time.perf_counter()
 rows = len(delta_sharing.load_as_pandas(profile + "#s.d.t"))
-print(json.dumps([rows, time.perf_counter() - began, int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1024]))
+print(json.dumps([rows, time.perf_counter() - began, peak()]))
 """
 
 PLAIN = """
@@ -81,7 +86,7 @@ async def main():
         await asyncio.gather(*map(one, names))
 began = time.perf_counter()
 asyncio.run(main())
-print(json.dumps([len(names), time.perf_counter() - began, int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1024]))
+print(json.dumps([len(names), time.perf_counter() - began, peak()]))
 """
 
 OURS = """
@@ -108,14 +113,12 @@ else:
     for name, data in delivery.submission.blobs.items():
         assert hashlib.sha256(data).hexdigest() == name
     count = len(delivery.submission.blobs)
-print(json.dumps([count, time.perf_counter() - began, int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1024]))
+print(json.dumps([count, time.perf_counter() - began, peak()]))
 """
 
 
-def prepare(folder: Path, files: int, rows: int) -> tuple[City, list[str]]:
-    """Our tree and Parquet of the same rows; the city and the paths of its payloads."""
-    from benchmarks.fedsim import Nodes
-
+def prepare(folder: Path, files: int, rows: int) -> tuple[City, Nodes, list[str]]:
+    """Our tree and Parquet of the same rows; the city, its node, the names of its payloads."""
     city = City("430200", 1)
     at = world().NOW - 60 * DAY
     (folder / "parquet").mkdir(parents=True)
@@ -131,7 +134,7 @@ def prepare(folder: Path, files: int, rows: int) -> tuple[City, list[str]]:
     nodes.set_time(at + 600)
     fields = [{"name": n, "type": "string", "nullable": True, "metadata": {}} for n in table.schema.names]
     (folder / "schema.json").write_text(json.dumps({"type": "struct", "fields": fields}))
-    return city, sorted(p.name for p in (nodes.place(city) / "blob" / "sha256").iterdir())
+    return city, nodes, sorted(p.name for p in (nodes.place(city) / "blob" / "sha256").iterdir())
 
 
 def run(command: list[str]) -> list[float]:
@@ -145,12 +148,9 @@ def run(command: list[str]) -> list[float]:
 
 def measure(delta: str, files: int, rows: int, runs: int) -> dict[str, Any]:
     """One shape."""
-    from benchmarks.fedsim import Nodes
-
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        city, names = prepare(folder, files, rows)
-        nodes = Nodes(folder / "country", [city])
+        city, nodes, names = prepare(folder, files, rows)
         nodes.start()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -177,13 +177,15 @@ def measure(delta: str, files: int, rows: int, runs: int) -> dict[str, Any]:
         clients = {
             "ours_pull_and_digest": [*ours, "digest"],
             "ours_all_checks_to_rows": [*ours, "all"],
-            "plain_http_same_payloads": [sys.executable, "-c", PLAIN, nodes.url(city), str(folder / "ours.json")],
+            "plain_http_same_payloads": [
+                sys.executable, "-c", PEAK + PLAIN, nodes.url(city), str(folder / "ours.json")
+            ],
             "plain_http_parquet_static": [
-                sys.executable, "-c", PLAIN, f"http://127.0.0.1:{port}", str(folder / "pq.json")
+                sys.executable, "-c", PEAK + PLAIN, f"http://127.0.0.1:{port}", str(folder / "pq.json")
             ],
         }  # fmt: skip
         if delta:
-            clients["delta_sharing_1.4.2_to_pandas"] = [delta, "-c", DELTA, str(profile)]
+            clients["delta_sharing_1.4.2_to_pandas"] = [delta, "-c", PEAK + DELTA, str(profile)]
         found: dict[str, list[list[float]]] = {name: [] for name in clients}
         try:
             for number in range(runs):
