@@ -168,7 +168,7 @@ def measure(delta: str, files: int, rows: int, runs: int) -> dict[str, Any]:
         ours = [
             sys.executable,
             "-c",
-            OURS,
+            PEAK + OURS,
             nodes.url(city),
             str(nodes.folder),
             city.origin,

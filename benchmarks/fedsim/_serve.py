@@ -2,7 +2,8 @@
 
     python -m benchmarks.fedsim._serve FOLDER 43=5 44=6 …
 
-The numbers are file descriptors of sockets that listen. Time is what stands in `FOLDER/now`. A province whose folder holds a file `down` is cut off: it answers 503.
+The numbers are file descriptors of sockets that listen. Time is what stands in `FOLDER/now`. A province whose folder
+holds a file `down` is cut off: it answers 503.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import copy
 import gzip
 import json
 import random
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -318,7 +319,7 @@ class Simulation:
             if path.is_file() and "/blob/" in str(path):
                 try:
                     found += CANARY.encode() in gzip.decompress(path.read_bytes())
-                except (OSError, EOFError, ValueError):
+                except (OSError, EOFError, ValueError, zlib.error):
                     continue
         return found
 
