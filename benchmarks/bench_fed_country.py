@@ -99,7 +99,7 @@ def unverified(country: Country, reader: Reader, before: dict[str, int]) -> int:
             async def one(url: str, wants: list[Want]) -> None:
                 async with limit:
                     for delivery in await pull(HttpSource(client, url, auth), wants):
-                        assert delivery.submission is not None
+                        assert delivery.submission is not None, delivery.error
                         blobs.update(delivery.submission.blobs)
 
             await asyncio.gather(*(one(url, wants) for url, wants in by_url.items()))

@@ -10,5 +10,6 @@ from benchmarks.fedsim._cities import CITIES, PROVINCES
 from benchmarks.fedsim._city import City, world
 from benchmarks.fedsim._nodes import Nodes
 from benchmarks.fedsim._reader import READER, Reader
+from benchmarks.fedsim._sim import Simulation, standard_plan
 
-__all__ = ["CITIES", "PROVINCES", "READER", "City", "Nodes", "Reader", "world"]
+__all__ = ["CITIES", "PROVINCES", "READER", "City", "Nodes", "Reader", "Simulation", "standard_plan", "world"]

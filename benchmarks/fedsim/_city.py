@@ -74,6 +74,7 @@ class City:
         self.log.add_policy()
         self.batches = 0
         self.rows = 0
+        self.published_at = 0
         self._written = 0
 
     @property
@@ -111,6 +112,7 @@ class City:
 
     def publish(self, at: int, witnesses: tuple[str, ...] | None = None) -> None:
         """Sign a head; all witnesses cosign at that time."""
+        self.published_at = at
         self.log.publish(at, *(() if witnesses is None else (witnesses,)))
 
     def write(self, folder: Path) -> None:

@@ -34,7 +34,9 @@ class Nodes:
             target.write_bytes(data)
         (folder / "policy.txt").write_bytes(world().policy_text())
         self.provinces = sorted({c.code[:2] for c in cities})
-        self.ports = dict(zip(self.provinces, _free_ports(len(self.provinces)), strict=True))
+        # Held from here on and handed to the processes, so that no other run on this machine can get the same port.
+        self._listening = {p: socket.create_server(("127.0.0.1", 0)) for p in self.provinces}
+        self.ports = {p: held.getsockname()[1] for p, held in self._listening.items()}
         self.processes = processes
         self._running: list[subprocess.Popen[str]] = []
 
@@ -66,7 +68,8 @@ class Nodes:
     def start(self) -> None:
         """Start the processes; every city must have been written once."""
         for number in range(self.processes):
-            mine = [f"{p}={self.ports[p]}" for p in self.provinces[number :: self.processes]]
+            held = {p: self._listening[p].fileno() for p in self.provinces[number :: self.processes]}
+            mine = [f"{p}={fd}" for p, fd in held.items()]
             if mine:
                 self._running.append(
                     subprocess.Popen(
@@ -74,11 +77,13 @@ class Nodes:
                         stdout=subprocess.PIPE,
                         text=True,
                         cwd=Path(__file__).parents[2],
+                        pass_fds=tuple(held.values()),
                     )
                 )
         for process in self._running:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
+                self.stop()
                 raise SystemExit("a node process did not start")
 
     def stop(self) -> None:
@@ -89,11 +94,5 @@ class Nodes:
             if process.stdout is not None:
                 process.stdout.close()
         self._running.clear()
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+        for held in self._listening.values():
+            held.close()

@@ -1,8 +1,9 @@
 """A process that serves several provinces' nodes, each a real `node_app` under uvicorn on a port of its own.
 
-    python -m benchmarks.fedsim._serve FOLDER 43=40001 44=40002 …
+    python -m benchmarks.fedsim._serve FOLDER 43=5 44=6 …
 
-Time is what stands in `FOLDER/now`. A province whose folder holds a file `down` is cut off: it answers 503.
+The numbers are file descriptors of sockets that listen. Time is what stands in `FOLDER/now`. A province whose folder
+holds a file `down` is cut off: it answers 503.
 """
 
 from __future__ import annotations
@@ -51,22 +52,23 @@ async def main() -> None:
     root = Path(sys.argv[1])
     trust = load_trust((root / "root.json").read_bytes(), FolderFiles(root / "trust"), world().NOW)
     servers = []
-    for name, _, port in (argument.partition("=") for argument in sys.argv[2:]):
+    for name, _, number in (argument.partition("=") for argument in sys.argv[2:]):
+        listening = socket.socket(fileno=int(number))
         folder = root / "nodes" / name
+        folder.mkdir(parents=True, exist_ok=True)
         origin = f"fed.example/{name}0000/access"
         access = TileLog.create(
             folder / "access", origin, world().signer(f"access-{name}"), CheckpointGuard(folder / "access.guard")
         )
         config = NodeConfig(
             folder=folder,
-            bases=[f"http://127.0.0.1:{port}"],
+            bases=[f"http://127.0.0.1:{listening.getsockname()[1]}"],
             access=access,
             mirror=Cosigner(f"prov.example/m{name}", world().signer(f"m{name}")),
             trust_folder=root / "trust",
         )
         create_node(config)
         app = node_app(config, lambda: trust, lambda: float((root / "now").read_text()))
-        listening = socket.create_server(("127.0.0.1", int(port)), reuse_port=True)
         server = uvicorn.Server(uvicorn.Config(Cut(app, folder), log_level="error", lifespan="off"))
         servers.append(server.serve(sockets=[listening]))
     print("ready", flush=True)
