@@ -248,7 +248,7 @@ def test_a_file_of_version_1_gets_the_new_tables(store: Store, reopen: Callable[
     with duckdb.connect(str(store.engine.path)) as con:
         for name in (
             *("device", "held_frame", "channel_ordinal", "reading", "reading_latest", "raw_frame", "channel"),
-            *("reading_day", "link", "stream_state", "stream_event", "notice"),
+            *("ranking", "list_day", "listed", "reading_day", "link", "stream_state", "stream_event", "notice"),
         ):
             con.execute(f"DROP TABLE {name}")
         con.execute("DROP SEQUENCE raw_frame_ids")
@@ -270,7 +270,7 @@ def test_a_file_of_a_later_version_is_left_alone(store: Store, reopen: Callable[
     store.close()
     with duckdb.connect(str(store.engine.path)) as con:
         con.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
-    with pytest.raises(ConfigError, match="schema version 3"):
+    with pytest.raises(ConfigError, match="schema version 4"):
         reopen(store.data)
 
 

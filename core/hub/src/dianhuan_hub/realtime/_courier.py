@@ -50,8 +50,8 @@ class Courier:
         self._feed = feed
 
     async def run(self) -> None:
-        """Deliver what is due, until cancelled."""
-        while True:
+        """Deliver what is due, until the hub stops."""
+        while not self._feed.closed:
             seen = self._feed.newest
             try:
                 await self.deliver()
