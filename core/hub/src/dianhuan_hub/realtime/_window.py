@@ -64,10 +64,10 @@ def make_window(store: Store, known: Known, at: datetime, samples: int) -> Strea
             for row in np.flatnonzero(newest >= 0):
                 mark = _MARKS.get(quality[newest[row]])
                 if mark is not None:
-                    health[row] |= mark
+                    health[row] |= np.uint8(mark)
         context = _context(con, known, at)
     circuits = len(top.circuits)
-    health[silent > SILENT_S] |= Health.COMM_LOSS
+    health[silent > SILENT_S] |= np.uint8(Health.COMM_LOSS)
     return StreamWindow(
         at=at,
         topology=top,
