@@ -109,11 +109,11 @@ class Site:
 class Events:
     """A client of `/events` on a real socket."""
 
-    def __init__(self, api: str, key: str, after: int | None = None) -> None:
+    def __init__(self, api: str, key: str, after: int | None = None, patience: float = 10) -> None:
         headers = {"Authorization": f"Bearer secret-{key}"}
         if after is not None:
             headers["Last-Event-ID"] = str(after)
-        self._client = httpx.Client(trust_env=False, timeout=10)
+        self._client = httpx.Client(trust_env=False, timeout=patience)
         self._stack = contextlib.ExitStack()
         self.answer = self._stack.enter_context(self._client.stream("GET", f"{api}/events", headers=headers))
         self._lines = self.answer.iter_lines() if self.answer.status_code == 200 else iter(())
@@ -132,8 +132,7 @@ class Events:
         raise AssertionError("the stream has ended")
 
     def silent(self) -> bool:
-        """Does nothing come within a second?"""
-        self._client.timeout = 1
+        """Does nothing come while it is patient?"""
         try:
             for line in self._lines:
                 if line.startswith("data"):
@@ -271,6 +270,18 @@ def told(folders: dict[str, tuple[Path, datetime]], tmp_path: Path) -> Iterator[
 
 
 @pytest.fixture
+def off_for_an_hour(tmp_path: Path) -> Path:
+    """The folder of a hub that stood still while a fan was off for the hour until now: one tick, then readings only."""
+    now = datetime.fromtimestamp(int(time.time()) // 60 * 60, UTC)
+    with running(tmp_path / "hub", at=now - timedelta(minutes=72)) as site:
+        site.minutes(2, 60.0, 12.0)
+        link(site.hub)
+        assert site.minutes(10, 60.0, 12.0) == []
+        site.minutes(60, 60.0, 0.4, tick=False)
+    return tmp_path / "hub"
+
+
+@pytest.fixture
 def bind() -> Callable[..., str]:
     """Binds roles and the link: `bind(hub, fan="combined")`."""
     return link
@@ -278,11 +289,11 @@ def bind() -> Callable[..., str]:
 
 @pytest.fixture
 def listen() -> Iterator[Callable[..., Events]]:
-    """`listen(site, "key", after)`: a stream of events, closed at the end."""
+    """`listen(site, "key", after, patience)`: a stream of events, closed at the end."""
     with contextlib.ExitStack() as stack:
 
-        def make(site: Site, key: str, after: int | None = None) -> Events:
-            events = Events(site.api, key, after)
+        def make(site: Site, key: str, after: int | None = None, patience: float = 10) -> Events:
+            events = Events(site.api, key, after, patience)
             stack.callback(events.close)
             return events
 

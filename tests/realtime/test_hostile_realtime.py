@@ -21,11 +21,11 @@ def form(http: httpx.Client, page: str) -> str:
 def test_hostile_key_of_another_district_sees_nothing(told: Any, listen: Callable[..., Any]) -> None:
     assert listen(told, "a", 0).next()["entity_id"] == "E1"
     assert listen(told, "city", 0).next()["entity_id"] == "E1"
-    assert listen(told, "b", 0).silent()
+    assert listen(told, "b", 0, 1.5).silent()
 
 
 def test_hostile_sealed_case_is_not_shown_before_dispatch(told: Any, listen: Callable[..., Any]) -> None:
-    assert listen(told, "officer", 0).silent()
+    assert listen(told, "officer", 0, 1.5).silent()
     (case,) = told.query('SELECT case_id FROM "case"')[0]
     told.hub.cases.move(case, "assessed", "d")
     told.hub.cases.move(case, "assigned", "d")

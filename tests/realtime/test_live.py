@@ -68,7 +68,7 @@ def test_a_stream_goes_on_behind_the_last_event(site: Any, listen: Callable[...,
     assert again.next()["_id"] == second["_id"]
 
 
-def test_no_answer_and_repeats_send_an_officer_in_the_same_case(site: Any) -> None:
+def test_an_event_that_goes_on_is_one_warning_of_one_case(site: Any) -> None:
     said = site.minutes(150, FURNACE, OFF)
     assert said[0] == "treatment_off opened notice"
     said += site.minutes(10, FURNACE, ON)
