@@ -190,7 +190,9 @@ def link(hub: Hub, line: str = "production", fan: str = "treatment") -> str:
 def served(hub: Hub) -> Iterator[str]:
     """The API of a hub on loopback, in a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(hub), log_level="warning", lifespan="off", ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(hub), log_level="warning", lifespan="off", ws="websockets-sansio")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -23,6 +23,7 @@ from dianhuan_hub.api._plant import PlantPages
 from dianhuan_hub.api._probes import readiness
 from dianhuan_hub.api._reader import Reader
 from dianhuan_hub.api._schema import build_schema
+from dianhuan_hub.api._subscription import websocket_endpoint
 from dianhuan_hub.app import Hub
 from dianhuan_hub.kernel.metrics import HubMetrics
 from dianhuan_sdk import DianhuanError, InputError
@@ -43,7 +44,9 @@ def create_app(hub: Hub) -> FastAPI:
         return keys.grant(request.headers.get("authorization"), request.headers.get("x-purpose"))
 
     parts = [(spec.graphql, context) for spec, context in hub.services.values() if spec.graphql is not None]
-    app.add_api_route("/graphql", graphql_endpoint(hub, build_schema(parts), grant), methods=["POST"])
+    schema, streams = build_schema(parts), Streams()
+    app.add_api_route("/graphql", graphql_endpoint(hub, schema, grant), methods=["POST"])
+    app.add_api_websocket_route("/graphql", websocket_endpoint(hub, schema, keys, streams))
 
     @app.get("/arrow/{table}")
     async def arrow(
@@ -55,8 +58,6 @@ def create_app(hub: Hub) -> FastAPI:
     ) -> Response:
         stream = await arrow_stream(Reader(hub, grant(request)), table, start, end, division)
         return StreamingResponse(stream, media_type=MEDIA_TYPE)
-
-    streams = Streams()
 
     @app.get("/events")
     async def events(request: Request) -> Response:

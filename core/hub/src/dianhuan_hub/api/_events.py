@@ -77,14 +77,22 @@ async def event_stream(reader: Reader, streams: Streams, last_event_id: str | No
         AccessError: the role has no right to warnings.
         InputError: the id is none, or too many streams are open.
     """
-    reader.grant.need(Right.WARNINGS)
     given = last_event_id or ""
     if given and not (given.isascii() and given.isdigit() and len(given) < 19):
         raise InputError(f"Last-Event-ID: {given[:40]!r}", expected="the id of an event of this stream")
-    after = int(given) if given else reader.hub.realtime.feed.newest
-    stream = EventStream(reader, streams, after)
-    await reader.audit("stream warnings", f"after {after}")
-    return stream
+    return EventStream(reader, streams, await begin_stream(reader, int(given) if given else None))
+
+
+async def begin_stream(reader: Reader, after: int | None) -> int:
+    """Where a stream of a key begins; that it was opened is logged.
+
+    Raises:
+        AccessError: the role has no right to warnings.
+    """
+    reader.grant.need(Right.WARNINGS)
+    begin = reader.hub.realtime.feed.newest if after is None else max(after, 0)
+    await reader.audit("stream warnings", f"after {begin}")
+    return begin
 
 
 async def live(reader: Reader, after: int) -> AsyncIterator[dict[str, Any] | None]:

@@ -41,7 +41,12 @@ def command(
     with listener, open_hub(config) as hub:
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(hub), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=10
+                create_app(hub),
+                log_level="warning",
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=1 << 17,
+                timeout_graceful_shutdown=10,
             )
         )
 
