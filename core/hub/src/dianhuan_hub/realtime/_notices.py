@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from dianhuan_hub.store import (
     newest_stream_event,
     put_audit,
     put_notice,
-    put_stream_event,
+    put_stream_events,
     read_links,
     read_notices,
     read_page,
@@ -85,31 +85,31 @@ class NoticeDesk:
 
     # opening
 
-    def said(self, con: Connection, event: StreamEvent) -> None:
-        """Open a notice for an event that opens; inside the runner's transaction."""
-        if event.verdict != "suspect" or event.change not in ("opened", "raised"):
+    def open(self, con: Connection, events: Sequence[StreamEvent]) -> None:
+        """Open a notice for each event that is told for the first time; inside the runner's transaction."""
+        fresh = {e.event_id: e for e in events if e.verdict == "suspect" and e.change in ("opened", "raised")}
+        if not fresh:
             return
-        if read_notices(con, "event_id = ?", [event.event_id]):
-            return
+        for known in read_notices(con, "event_id IN (SELECT unnest(?))", [list(fresh)]):
+            del fresh[known.event_id]
         now = self._clock.now()
-        treatment = next((r.treatment for r in read_links(con, "confirmed") if r.link_id == event.link_id), ())
-        put_notice(
-            con,
-            NoticeRow(
-                event_id=event.event_id,
-                entity_id=event.entity_id,
-                facility=treatment[0] if treatment else "",
-                since=event.since,
-                opened_at=now,
-                body=json.dumps(
-                    {"model_id": event.model_id, "rule": event.rule, "reasons": json.loads(event.body)["reasons"]},
-                    ensure_ascii=False,
+        treatment = {r.link_id: r.treatment[0] for r in read_links(con, "confirmed")}
+        for event in fresh.values():
+            told = {"model_id": event.model_id, "rule": event.rule, "reasons": json.loads(event.body)["reasons"]}
+            put_notice(
+                con,
+                NoticeRow(
+                    event_id=event.event_id,
+                    entity_id=event.entity_id,
+                    facility=treatment.get(event.link_id, ""),
+                    since=event.since,
+                    opened_at=now,
+                    body=json.dumps(told, ensure_ascii=False),
+                    token_sha256=_sha256(self.token(event.event_id, now)),
+                    expires_at=now + timedelta(hours=self._settings.valid_hours),
+                    due_at=now if self._settings.url else None,
                 ),
-                token_sha256=_sha256(self.token(event.event_id, now)),
-                expires_at=now + timedelta(hours=self._settings.valid_hours),
-                due_at=now if self._settings.url else None,
-            ),
-        )
+            )
 
     def token(self, event_id: str, opened_at: datetime) -> str:
         """The token of a notice's page: made from a key that only the hub has, so it need not be kept."""
@@ -293,7 +293,7 @@ class NoticeDesk:
         if last is not None:
             body = {**json.loads(last.body), "answer": kind}
             told = replace(last, told_at=now, change="answered", body=json.dumps(body, ensure_ascii=False), seq=0)
-            put_stream_event(con, told)
+            put_stream_events(con, [told])
 
     def _sign(self, text: str) -> str:
         digest = hmac.new(self._key, text.encode(), hashlib.sha256).digest()

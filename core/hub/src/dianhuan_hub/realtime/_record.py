@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any
 
 from dianhuan_hub.screening import case_id, priority
@@ -13,10 +14,10 @@ from dianhuan_hub.store import (
     StreamEvent,
     case_scores,
     cases_of,
-    first_of_event,
+    first_of_events,
     put_case_event,
     put_results,
-    put_stream_event,
+    put_stream_events,
 )
 from dianhuan_sdk import LOCAL_ZONE, StreamFinding, StreamModelSpec
 
@@ -24,17 +25,34 @@ RUN = "realtime"
 _OVER = ("answered", "archived")
 
 
-def record(con: Connection, spec: StreamModelSpec, finding: StreamFinding, now: datetime) -> StreamEvent:
-    """Write one finding inside the caller's transaction; answers the event as it goes out.
+def record(con: Connection, said: Sequence[tuple[StreamModelSpec, StreamFinding]], now: datetime) -> list[StreamEvent]:
+    """Write what was said in a tick inside the caller's transaction; answers the events as they go out, in order.
 
     The first finding of an event makes finding, warning and case; later ones bring them up to date. What cannot be
     told stays a finding.
     """
-    first = first_of_event(con, finding.event_id)
-    day = first.day if first is not None else finding.at.astimezone(LOCAL_ZONE).date()
+    first = first_of_events(con, [f.event_id for _, f in said])
+    events: list[StreamEvent] = []
+    findings: dict[str, dict[str, Any]] = {}
+    warnings: dict[str, dict[str, Any]] = {}
+    for spec, finding in said:
+        day, raised_at = first.setdefault(finding.event_id, (finding.at.astimezone(LOCAL_ZONE).date(), now))
+        event = _event(spec, finding, day, now)
+        events.append(event)
+        findings[event.finding_id] = _finding_row(spec, finding, event)
+        if event.warning_id is not None:
+            warnings[event.warning_id] = _warning_row(event, raised_at)
+    put_results(con, "finding", list(findings.values()))
+    put_results(con, "warning", list(warnings.values()))
+    _cases(con, [e for e in events if e.case_id is not None], now)
+    put_stream_events(con, events)
+    return events
+
+
+def _event(spec: StreamModelSpec, finding: StreamFinding, day: date, now: datetime) -> StreamEvent:
     key = hashlib.sha256(f"{spec.id}|{finding.event_id}".encode()).hexdigest()[:16]
     suspect = finding.verdict == "suspect"
-    event = StreamEvent(
+    return StreamEvent(
         told_at=now,
         event_id=finding.event_id,
         change=finding.change,
@@ -61,34 +79,33 @@ def record(con: Connection, spec: StreamModelSpec, finding: StreamFinding, now: 
             }
         ),
     )
-    put_results(con, "finding", [_finding_row(spec, finding, event)])
-    if suspect:
-        put_results(con, "warning", [_warning_row(event, first.told_at if first is not None else now)])
-        _case(con, event, now)
-    put_stream_event(con, event)
-    return event
 
 
-def _case(con: Connection, event: StreamEvent, now: datetime) -> None:
-    case = event.case_id
-    assert case is not None
-    state, opened = cases_of(con, event.day).get(case, ("", now))
-    news = event.change in ("opened", "raised")
-    words = f"{event.model_id} {event.change}: {event.level} ({event.event_id})"
-    if not state or (state in _OVER and news):
-        state = "found"  # a case that was closed is open again when something new is said
-    if news:
-        put_case_event(con, case, now, "hub", state, words)
-    row = {
-        "case_id": case,
-        "entity_id": event.entity_id,
-        "day": event.day,
-        "state": state,
-        "priority": priority(case_scores(con, case)),
-        "opened_at": opened,
-        "updated_at": max(now, opened),
-    }
-    put_results(con, "case", [row])
+def _cases(con: Connection, events: Sequence[StreamEvent], now: datetime) -> None:
+    held = {case: known for day in {e.day for e in events} for case, known in cases_of(con, day).items()}
+    scores = case_scores(con, [e.case_id for e in events if e.case_id is not None])
+    rows: dict[str, dict[str, Any]] = {}
+    for event in events:
+        case = event.case_id
+        assert case is not None
+        state, opened = held.get(case, ("", now))
+        news = event.change in ("opened", "raised")
+        if not state or (state in _OVER and news):
+            state = "found"  # a case that was closed is open again when something new is said
+        if news:
+            words = f"{event.model_id} {event.change}: {event.level} ({event.event_id})"
+            put_case_event(con, case, now, "hub", state, words)
+        held[case] = (state, opened)
+        rows[case] = {
+            "case_id": case,
+            "entity_id": event.entity_id,
+            "day": event.day,
+            "state": state,
+            "priority": priority(scores.get(case, [])),
+            "opened_at": opened,
+            "updated_at": max(now, opened),
+        }
+    put_results(con, "case", list(rows.values()))
 
 
 def _finding_row(spec: StreamModelSpec, f: StreamFinding, event: StreamEvent) -> dict[str, Any]:

@@ -174,9 +174,9 @@ class Runner:
 
     def _write(self, con: Connection, report: TickReport) -> int:
         now = self._clock.now()
-        for name, finding in report.findings:
-            event = record(con, self._runs[name].registered.spec, finding, now)
-            self._notices.said(con, event)
+        if report.findings:
+            said = [(self._runs[name].registered.spec, finding) for name, finding in report.findings]
+            self._notices.open(con, record(con, said, now))
         for name, runs in self._runs.items():
             if runs.state is not None:
                 spec = runs.registered.spec

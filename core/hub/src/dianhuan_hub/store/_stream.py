@@ -15,11 +15,11 @@ from dianhuan_hub.store import _loads
 from dianhuan_hub.store._engine import Connection, arrow, one
 from dianhuan_hub.store._loads import LoadInfo
 from dianhuan_hub.store._registers import RegisterRows, put_register
-from dianhuan_hub.store._schema import quoted
 from dianhuan_standards import TABLES
 
 Ordinals = np.ndarray[Any, np.dtype[np.int32]]
 _SKEW = timedelta(hours=2)
+_INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def read_samples(con: Connection, ch: Ordinals, start: datetime, end: datetime, step_s: int) -> pa.Table:
@@ -126,32 +126,39 @@ STREAM_EVENT_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(StreamEvent
 _EVENT_SQL = ", ".join(f't."{name}"' for name in STREAM_EVENT_COLUMNS)
 
 
-def put_stream_event(con: Connection, event: StreamEvent) -> int:
-    """Append; answers its number."""
-    names = STREAM_EVENT_COLUMNS[:-1]
-    columns, marks = ", ".join(quoted(n) for n in names), ", ".join("?" * len(names))
-    row = one(
-        con,
-        f"INSERT INTO stream_event ({columns}) VALUES ({marks}) RETURNING seq",
-        [getattr(event, n) for n in names],
-    )
-    assert row is not None
-    return int(row[0])
+_EVENT_SCHEMA = pa.schema(
+    [
+        (name, {"told_at": _INSTANT, "since": _INSTANT, "at": _INSTANT, "day": pa.date32(), "score": pa.float64()}.get(
+            name, pa.string()
+        ))
+        for name in STREAM_EVENT_COLUMNS[:-1]
+    ]
+)  # fmt: skip
 
 
-def first_of_event(con: Connection, event_id: str) -> StreamEvent | None:
-    """The first thing that was said about an event, or None."""
-    return _event(one(con, f"SELECT {_EVENT_SQL} FROM stream_event t WHERE event_id = ? ORDER BY seq LIMIT 1",
-                      [event_id]))  # fmt: skip
+def put_stream_events(con: Connection, events: Sequence[StreamEvent]) -> None:
+    """Append; their numbers follow their order."""
+    if not events:
+        return
+    rows = [{name: getattr(e, name) for name in _EVENT_SCHEMA.names} for e in events]
+    con.register("said_rows", pa.Table.from_pylist(rows, schema=_EVENT_SCHEMA))
+    con.execute("INSERT INTO stream_event BY NAME SELECT * FROM said_rows")
+    con.unregister("said_rows")
+
+
+def first_of_events(con: Connection, event_ids: Sequence[str]) -> dict[str, tuple[Any, datetime]]:
+    """Day and instant at which each event was first told, of those that were."""
+    rows = con.execute(
+        """SELECT event_id, arg_min(day, seq), min(told_at) FROM stream_event
+        WHERE event_id IN (SELECT unnest(?)) GROUP BY event_id""",
+        [list(event_ids)],
+    ).fetchall()
+    return {event: (day, at) for event, day, at in rows}
 
 
 def last_of_event(con: Connection, event_id: str) -> StreamEvent | None:
     """The last thing that was said about an event, or None."""
-    return _event(one(con, f"SELECT {_EVENT_SQL} FROM stream_event t WHERE event_id = ? ORDER BY seq DESC LIMIT 1",
-                      [event_id]))  # fmt: skip
-
-
-def _event(row: tuple[Any, ...] | None) -> StreamEvent | None:
+    row = one(con, f"SELECT {_EVENT_SQL} FROM stream_event t WHERE event_id = ? ORDER BY seq DESC LIMIT 1", [event_id])
     return None if row is None else StreamEvent(*row)
 
 
@@ -161,9 +168,13 @@ def newest_stream_event(con: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def case_scores(con: Connection, case_id: str) -> list[float]:
-    """Scores of the warnings of a case."""
-    return [r[0] for r in con.execute("SELECT score FROM warning WHERE case_id = ?", [case_id]).fetchall()]
+def case_scores(con: Connection, case_ids: Sequence[str]) -> dict[str, list[float]]:
+    """Case → the scores of its warnings."""
+    rows = con.execute(
+        "SELECT case_id, list(score) FROM warning WHERE case_id IN (SELECT unnest(?)) GROUP BY case_id",
+        [list(case_ids)],
+    ).fetchall()
+    return dict(rows)
 
 
 @dataclass(frozen=True)
