@@ -98,11 +98,15 @@ def run(links: int, minutes: int) -> dict[str, Any]:
                 hub.store.readings.commit(unit, load, at)
 
             commit(0)
-            for n in range(links):
-                row = LinkRow(
-                    f"L{n}", f"E{n}", (names[2 * n + 1],), (names[2 * n],), (), "confirmed", None, None, START, "bench"
-                )
-                hub.store.write(lambda con, row=row: put_link(con, row))  # type: ignore[misc]
+
+            def confirm(con: Any) -> None:
+                for n in range(links):
+                    fan, line = names[2 * n + 1], names[2 * n]
+                    put_link(
+                        con, LinkRow(f"L{n}", f"E{n}", (fan,), (line,), (), "confirmed", None, None, START, "bench")
+                    )
+
+            hub.store.write(confirm)
             server = uvicorn.Server(uvicorn.Config(create_app(hub), log_level="warning", lifespan="off"))
             serving = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             serving.start()

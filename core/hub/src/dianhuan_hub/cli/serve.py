@@ -124,6 +124,7 @@ def _listen(api: Api) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(1024)  # whoever reads the address may connect, even before the server takes it up
         except OSError:
             listener.close()
             raise

@@ -15,7 +15,7 @@ from dianhuan_hub.kernel.config import Notices
 from dianhuan_hub.kernel.secrets import Vault
 from dianhuan_hub.realtime._feed import Feed
 from dianhuan_hub.realtime._notices import NoticeDesk
-from dianhuan_hub.store import Connection, NoticeRow, Store, put_audit, put_notice, read_notices
+from dianhuan_hub.store import Connection, NoticeRow, Store, put_audit, put_notices, read_notices
 from dianhuan_sdk import Clock, DianhuanError, SecretRef
 
 if TYPE_CHECKING:
@@ -121,16 +121,14 @@ class Courier:
             attempts = notice.attempts + 1
             pause = min(self._settings.retry_s * 2.0 ** min(attempts - 1, 20), LONGEST_PAUSE_S)
             again = now + timedelta(seconds=pause)
-            put_notice(
-                con,
-                replace(
-                    notice,
-                    attempts=attempts,
-                    failure=failure,
-                    delivered_at=notice.delivered_at if failure else now,
-                    due_at=again if failure and again < notice.expires_at and notice.answered_at is None else None,
-                ),
+            tried_once = replace(
+                notice,
+                attempts=attempts,
+                failure=failure,
+                delivered_at=notice.delivered_at if failure else now,
+                due_at=again if failure and again < notice.expires_at and notice.answered_at is None else None,
             )
+            put_notices(con, [tried_once])
             if not failure:
                 put_audit(con, now, "hub", PURPOSE, "deliver notice", notice.event_id)
 

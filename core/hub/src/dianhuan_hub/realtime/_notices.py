@@ -27,7 +27,7 @@ from dianhuan_hub.store import (
     last_of_event,
     newest_stream_event,
     put_audit,
-    put_notice,
+    put_notices,
     put_stream_events,
     read_links,
     read_notices,
@@ -94,22 +94,21 @@ class NoticeDesk:
             del fresh[known.event_id]
         now = self._clock.now()
         treatment = {r.link_id: r.treatment[0] for r in read_links(con, "confirmed")}
-        for event in fresh.values():
-            told = {"model_id": event.model_id, "rule": event.rule, "reasons": json.loads(event.body)["reasons"]}
-            put_notice(
-                con,
-                NoticeRow(
-                    event_id=event.event_id,
-                    entity_id=event.entity_id,
-                    facility=treatment.get(event.link_id, ""),
-                    since=event.since,
-                    opened_at=now,
-                    body=json.dumps(told, ensure_ascii=False),
-                    token_sha256=_sha256(self.token(event.event_id, now)),
-                    expires_at=now + timedelta(hours=self._settings.valid_hours),
-                    due_at=now if self._settings.url else None,
-                ),
-            )
+        put_notices(con, [self._row(event, treatment.get(event.link_id, ""), now) for event in fresh.values()])
+
+    def _row(self, event: StreamEvent, facility: str, now: datetime) -> NoticeRow:
+        told = {"model_id": event.model_id, "rule": event.rule, "reasons": json.loads(event.body)["reasons"]}
+        return NoticeRow(
+            event_id=event.event_id,
+            entity_id=event.entity_id,
+            facility=facility,
+            since=event.since,
+            opened_at=now,
+            body=json.dumps(told, ensure_ascii=False),
+            token_sha256=_sha256(self.token(event.event_id, now)),
+            expires_at=now + timedelta(hours=self._settings.valid_hours),
+            due_at=now if self._settings.url else None,
+        )
 
     def token(self, event_id: str, opened_at: datetime) -> str:
         """The token of a notice's page: made from a key that only the hub has, so it need not be kept."""
@@ -196,7 +195,7 @@ class NoticeDesk:
                 accepted=True if report else None,
                 due_at=None,
             )
-            put_notice(con, answered)
+            put_notices(con, [answered])
             put_audit(con, now, f"plant:{notice.entity_id}", PURPOSE, f"answer {checked.kind}", notice.event_id,
                       f"{report or ''} {peer}".strip())  # fmt: skip
             self._answered(con, notice.event_id, checked.kind, now)
@@ -241,7 +240,7 @@ class NoticeDesk:
             if not found:
                 raise InputError(f"no answer to {event_id!r}", hint="dianhuan realtime notices")
             row = replace(found[0], accepted=accepted, reviewed_by=actor)
-            put_notice(con, row)
+            put_notices(con, [row])
             word = "accept answer" if accepted else "refuse answer"
             put_audit(con, self._clock.now(), actor, PURPOSE, word, event_id, note)
             return row

@@ -15,7 +15,7 @@ from dianhuan_hub.store import (
     case_scores,
     cases_of,
     first_of_events,
-    put_case_event,
+    put_case_events,
     put_results,
     put_stream_events,
 )
@@ -85,6 +85,7 @@ def _cases(con: Connection, events: Sequence[StreamEvent], now: datetime) -> Non
     held = {case: known for day in {e.day for e in events} for case, known in cases_of(con, day).items()}
     scores = case_scores(con, [e.case_id for e in events if e.case_id is not None])
     rows: dict[str, dict[str, Any]] = {}
+    steps: list[tuple[str, str, str]] = []
     for event in events:
         case = event.case_id
         assert case is not None
@@ -93,8 +94,7 @@ def _cases(con: Connection, events: Sequence[StreamEvent], now: datetime) -> Non
         if not state or (state in _OVER and news):
             state = "found"  # a case that was closed is open again when something new is said
         if news:
-            words = f"{event.model_id} {event.change}: {event.level} ({event.event_id})"
-            put_case_event(con, case, now, "hub", state, words)
+            steps.append((case, state, f"{event.model_id} {event.change}: {event.level} ({event.event_id})"))
         held[case] = (state, opened)
         rows[case] = {
             "case_id": case,
@@ -105,6 +105,7 @@ def _cases(con: Connection, events: Sequence[StreamEvent], now: datetime) -> Non
             "opened_at": opened,
             "updated_at": max(now, opened),
         }
+    put_case_events(con, now, "hub", steps)
     put_results(con, "case", list(rows.values()))
 
 

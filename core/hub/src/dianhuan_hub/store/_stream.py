@@ -204,13 +204,24 @@ class NoticeRow:
 _NOTICE = tuple(f.name for f in fields(NoticeRow))
 
 
-def put_notice(con: Connection, row: NoticeRow) -> None:
-    """Write a notice, or replace it."""
-    con.execute("DELETE FROM notice WHERE event_id = ?", [row.event_id])
-    con.execute(
-        f"INSERT INTO notice ({', '.join(_NOTICE)}) VALUES ({', '.join('?' * len(_NOTICE))})",
-        [getattr(row, name) for name in _NOTICE],
-    )
+_TIMES = frozenset({"since", "opened_at", "expires_at", "delivered_at", "due_at", "answered_at"})
+_NOTICE_SCHEMA = pa.schema(
+    [
+        (n, _INSTANT if n in _TIMES else {"attempts": pa.int32(), "accepted": pa.bool_()}.get(n, pa.string()))
+        for n in _NOTICE
+    ]
+)
+
+
+def put_notices(con: Connection, rows: Sequence[NoticeRow]) -> None:
+    """Write notices, or replace them."""
+    if not rows:
+        return
+    table = pa.Table.from_pylist([{n: getattr(r, n) for n in _NOTICE} for r in rows], schema=_NOTICE_SCHEMA)
+    con.register("notice_rows", table)
+    con.execute("DELETE FROM notice WHERE event_id IN (SELECT event_id FROM notice_rows)")
+    con.execute("INSERT INTO notice BY NAME SELECT * FROM notice_rows")
+    con.unregister("notice_rows")
 
 
 def read_notices(con: Connection, where: str, values: Sequence[object] = (), limit: int = 10_000) -> list[NoticeRow]:
