@@ -52,7 +52,7 @@ def test_off_is_told_answered_on_the_page_and_the_report_ends_it(
 
     assert site.minutes(6, FURNACE, OFF) == ["treatment_off ended notice"]
     assert events.next()["change"] == "ended"
-    assert site.minutes(100, FURNACE, OFF) == []
+    assert site.minutes(30, FURNACE, OFF) == []
     assert site.query("SELECT count(*) FROM warning") == [(1,)]
     assert site.query("SELECT count(*) FROM notice") == [(1,)]
 
@@ -69,7 +69,7 @@ def test_a_stream_goes_on_behind_the_last_event(site: Any, listen: Callable[...,
 
 
 def test_an_event_that_goes_on_is_one_warning_of_one_case(site: Any) -> None:
-    said = site.minutes(150, FURNACE, OFF)
+    said = site.minutes(80, FURNACE, OFF)
     assert said[0] == "treatment_off opened notice"
     said += site.minutes(10, FURNACE, ON)
     assert "treatment_off ended notice" in said
@@ -88,7 +88,7 @@ def test_combined_circuit_cannot_tell(start: Callable[..., Any], bind: Callable[
 
 def test_a_silent_plant_is_not_off(site: Any) -> None:
     site.minutes(10, FURNACE, ON)
-    assert site.minutes(90, None, None) == []
+    assert site.minutes(60, None, None) == []
 
 
 def test_nothing_is_said_after_a_gap_of_the_hub_that_no_reading_covers(site: Any) -> None:

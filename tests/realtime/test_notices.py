@@ -58,3 +58,15 @@ def test_refused_answer_helps_to_send_an_officer_and_an_accepted_one_holds_it(to
     assert json.loads(evidence)["level"] == "dispatch"
     notes = [n for (n,) in site.query("SELECT note FROM case_event ORDER BY seq")]
     assert ["opened: notice" in notes[0], "raised: dispatch" in notes[1]] == [True, True]
+
+
+def test_a_notice_that_goes_out_after_a_restore_has_a_link_that_works(
+    start: Callable[..., Any], bind: Callable[..., str], hook: Any, http: Any
+) -> None:
+    site = start(f'\n[notices]\nurl = "{hook.url}"\npublic_url = "https://hub.example.cn"\n')
+    bind(site.hub)
+    site.minutes(50, FURNACE, OFF)
+    site.hub.store.write(lambda con: con.execute("UPDATE notice SET token_sha256 = 'of another key'"))
+    assert http.get(site.page()).status_code == 403
+    assert asyncio.run(site.hub.realtime.courier.deliver()) == 1
+    assert http.get(site.page()).status_code == 200

@@ -96,6 +96,7 @@ class Courier:
         return not failure
 
     def _body(self, notice: NoticeRow) -> bytes:
+        notice = self._desk.renew(notice)
         plant = self._desk.plant(notice.entity_id)
         body = json.loads(notice.body)
         told = {

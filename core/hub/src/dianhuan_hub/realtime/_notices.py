@@ -118,6 +118,15 @@ class NoticeDesk:
         """Address of a notice's page."""
         return f"{self._settings.public_url.rstrip('/')}/plant/{self.token(notice.event_id, notice.opened_at)}"
 
+    def renew(self, notice: NoticeRow) -> NoticeRow:
+        """The notice with a page that its link opens: the hub's key is another one after a restore."""
+        digest = _sha256(self.token(notice.event_id, notice.opened_at))
+        if digest == notice.token_sha256:
+            return notice
+        renewed = replace(notice, token_sha256=digest)
+        self._store.write(lambda con: put_notices(con, [renewed]))
+        return renewed
+
     # the page
 
     def find(self, token: str) -> NoticeRow:
