@@ -3,8 +3,9 @@
     python -m benchmarks realtime_latency [--links 2000] [--minutes 90] [--share 0.02] [--quick]
 
 A hub on disk, its readings committed minute by minute (two circuits a link), its API on loopback with one client of
-`/events`. Treatment of a share of the links goes off, each at a minute of its own, so that warnings open in many minutes. Two times
-are taken: the tick (window read, four models, one transaction), and for each warning the time from the minute's end
+`/events`. Treatment of a share of the links goes off, each at a minute of its own, so that warnings open in many
+minutes. Two times are taken: the tick (window read, four models, one transaction), and for each warning the time from
+the minute's end
 (the last reading of the minute is committed) to its arrival at the client. What is not in it: `realtime.lag_s`
 (2 s by default) that a running hub leaves for a minute's readings to arrive, and the minute's grid itself.
 """
