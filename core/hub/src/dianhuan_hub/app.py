@@ -25,6 +25,7 @@ from dianhuan_hub.kernel.loader import PluginRecord, PluginRegistry, Registered,
 from dianhuan_hub.kernel.metrics import HubMetrics
 from dianhuan_hub.kernel.secrets import Vault
 from dianhuan_hub.ranking import Costs, Lists, Way
+from dianhuan_hub.realtime import Realtime, build_realtime
 from dianhuan_hub.screening import Screening
 from dianhuan_hub.store import Query, Store, read_page
 from dianhuan_sdk import (
@@ -61,6 +62,7 @@ class Hub:
     lists: Lists
     devices: DeviceDesk
     gateway: Gateway
+    realtime: Realtime
     services: Mapping[str, tuple[ServiceSpec, PluginContext]]
 
     def service(self, plugin: str) -> tuple[ServiceSpec, PluginContext]:
@@ -204,6 +206,7 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             waiting_most=section.waiting_devices,
             frames_most=section.waiting_frames,
         )
+        gateway = Gateway(section, store, clock, metrics, plugins, context, devices, config.file.parent)
         return Hub(
             config=config,
             clock=clock,
@@ -230,7 +233,8 @@ def open_hub(config: HubConfig, *, clock: Clock | None = None) -> Hub:
             ),
             services={plugin: (r.spec, context(r)) for plugin, r in plugins.services().items()},
             devices=devices,
-            gateway=Gateway(section, store, clock, metrics, plugins, context, devices, config.file.parent),
+            gateway=gateway,
+            realtime=build_realtime(config, store, clock, metrics, vault, plugins.stream_models(), context, gateway),
         )
     except BaseException:
         store.close()

@@ -32,6 +32,8 @@ DOORS = {
     "quarantine": "{ a: quarantine { __typename ... on Problem { code } } }",
     "plugins": "{ a: plugins { __typename ... on Problem { code } } }",
     "move": 'mutation { a: moveCase(caseId: "none", state: ASSESSED) { __typename ... on Problem { code } } }',
+    "report": 'mutation { a: fileReport(entityId: "none", kind: OTHER, startsAt: "2026-03-01T00:00Z", '
+    'endsAt: "2026-03-02T00:00Z") { __typename ... on Problem { code } } }',
     "outcome": 'mutation { a: recordOutcome(caseId: "none", code: VERIFIED) { __typename ... on Problem { code } } }',
 }
 _EVERYONE = set(ROLES)
@@ -49,6 +51,7 @@ ALLOWED = {
     "quarantine": {"analyst", "admin"},
     "plugins": {"analyst", "admin"},
     "move": {"officer", "dispatcher", "admin"},
+    "report": {"officer", "dispatcher", "admin"},
     "outcome": {"officer", "dispatcher", "admin"},
 }
 

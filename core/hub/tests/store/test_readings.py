@@ -248,17 +248,18 @@ def test_a_file_of_version_1_gets_the_new_tables(store: Store, reopen: Callable[
     with duckdb.connect(str(store.engine.path)) as con:
         for name in (
             *("device", "held_frame", "channel_ordinal", "reading", "reading_latest", "raw_frame", "channel"),
-            *("reading_day", "ranking", "list_day", "listed"),
+            *("ranking", "list_day", "listed", "reading_day", "link", "stream_state", "stream_event", "notice"),
         ):
             con.execute(f"DROP TABLE {name}")
         con.execute("DROP SEQUENCE raw_frame_ids")
+        con.execute("DROP SEQUENCE stream_event_ids")
         con.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
         con.execute("INSERT INTO meta VALUES ('mark', 'kept')")
     again = reopen(store.data)
     try:
         assert again.readings.commit(unit([("a", NOW, 1.0)]), ReadingLoad(info), NOW).accepted == 1
         assert query(again, "SELECT value FROM meta WHERE key IN ('schema_version', 'mark') ORDER BY value") == [
-            ("2",),
+            ("3",),
             ("kept",),
         ]
     finally:
@@ -268,8 +269,8 @@ def test_a_file_of_version_1_gets_the_new_tables(store: Store, reopen: Callable[
 def test_a_file_of_a_later_version_is_left_alone(store: Store, reopen: Callable[[Path], Store]) -> None:
     store.close()
     with duckdb.connect(str(store.engine.path)) as con:
-        con.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
-    with pytest.raises(ConfigError, match="schema version 3"):
+        con.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
+    with pytest.raises(ConfigError, match="schema version 4"):
         reopen(store.data)
 
 

@@ -16,10 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dianhuan_hub.api._access import AccessError, Grant, KeyRing, Right
 from dianhuan_hub.api._arrow import MEDIA_TYPE, arrow_stream
+from dianhuan_hub.api._events import MEDIA_TYPE as EVENT_STREAM
+from dianhuan_hub.api._events import Streams, event_stream
 from dianhuan_hub.api._graphql import BodyTooLargeError, graphql_endpoint
+from dianhuan_hub.api._plant import PlantPages
 from dianhuan_hub.api._probes import readiness
 from dianhuan_hub.api._reader import Reader
 from dianhuan_hub.api._schema import build_schema
+from dianhuan_hub.api._subscription import websocket_endpoint
 from dianhuan_hub.app import Hub
 from dianhuan_hub.kernel.metrics import HubMetrics
 from dianhuan_sdk import DianhuanError, InputError
@@ -28,7 +32,8 @@ log = logging.getLogger(__name__)
 
 
 def create_app(hub: Hub) -> FastAPI:
-    """The API of a hub: `/graphql`, `/arrow/{table}`, `/health`, `/ready`, `/metrics`, and `/PLUGIN` of services.
+    """The API of a hub: `/graphql`, `/arrow/{table}`, `/events`, `/plant/{token}`, `/health`, `/ready`, `/metrics`, and
+    `/PLUGIN` of services.
 
     The application does not close the hub; who opened it does.
     """
@@ -39,7 +44,9 @@ def create_app(hub: Hub) -> FastAPI:
         return keys.grant(request.headers.get("authorization"), request.headers.get("x-purpose"))
 
     parts = [(spec.graphql, context) for spec, context in hub.services.values() if spec.graphql is not None]
-    app.add_api_route("/graphql", graphql_endpoint(hub, build_schema(parts), grant), methods=["POST"])
+    schema, streams = build_schema(parts), Streams()
+    app.add_api_route("/graphql", graphql_endpoint(hub, schema, grant), methods=["POST"])
+    app.add_api_websocket_route("/graphql", websocket_endpoint(hub, schema, keys, streams))
 
     @app.get("/arrow/{table}")
     async def arrow(
@@ -51,6 +58,15 @@ def create_app(hub: Hub) -> FastAPI:
     ) -> Response:
         stream = await arrow_stream(Reader(hub, grant(request)), table, start, end, division)
         return StreamingResponse(stream, media_type=MEDIA_TYPE)
+
+    @app.get("/events")
+    async def events(request: Request) -> Response:
+        stream = await event_stream(Reader(hub, grant(request)), streams, request.headers.get("last-event-id"))
+        return StreamingResponse(stream, media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
+
+    pages = PlantPages(hub.realtime.notices, hub.config)
+    app.add_api_route("/plant/{token}", pages.show, methods=["GET"])
+    app.add_api_route("/plant/{token}", pages.take, methods=["POST"])
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -99,7 +115,7 @@ async def _expected(request: Request, error: Any) -> Response:
 
 
 async def _http(request: Request, error: Any) -> Response:
-    hint = "see /graphql (POST), /arrow/{table}, /health, /ready, /metrics"
+    hint = "see /graphql (POST), /arrow/{table}, /events, /health, /ready, /metrics"
     return _words("HttpError", str(error.detail), "", hint, error.status_code, **(error.headers or {}))
 
 

@@ -49,7 +49,7 @@ _RIGHTS: Mapping[str, Right] = {
 }
 _OF_NO_DISTRICT = frozenset({"quarantine", "load", "outage"})
 _ABOUT_NOBODY = frozenset({"calendar", "model_card"})
-_SEALED = frozenset({"case", "warning", "outcome", "case_event"})
+_SEALED = frozenset({"case", "warning", "outcome", "case_event", "stream_event"})
 _PERSONAL: Mapping[str, frozenset[str]] = {
     **{name: frozenset(f.name for f in table.fields if f.personal) for name, table in TABLES.items()},
     "case_event": frozenset({"actor", "note"}),
@@ -117,7 +117,7 @@ class Reader:
             read_page, self.hub.store.engine, query, order=order, limit=request.limit, after=request.after
         )
         if table not in _OF_NO_DISTRICT:
-            self._note(f"list {table}", [row[order[-1][0]] for row in page.rows])
+            self.note(f"list {table}", [row[order[-1][0]] for row in page.rows])
         rows = self.masked(table, page.rows)
 
         async def count() -> int:
@@ -158,7 +158,8 @@ class Reader:
         """Log a read before it happens."""
         await self.run(self.hub.store.write, self._audit(action, subject, detail))
 
-    def _note(self, action: str, ids: Sequence[object]) -> None:
+    def note(self, action: str, ids: Sequence[object]) -> None:
+        """Log a read of rows while it happens."""
         # Lists do not wait for the writer: it may be busy with a city-day for seconds.
         if ids:
             work = self._audit(action, f"{len(ids)} rows", ", ".join(map(str, ids)))
@@ -173,7 +174,7 @@ class Reader:
         """Enterprises by id, None where the key does not see one."""
 
         async def load(ids: list[str]) -> list[Row | None]:
-            self._note("read entities", ids)
+            self.note("read entities", ids)
             found = {row["entity_id"]: row for row in await self._rows("entity", {"entity_id": list(ids)})}
             return [found.get(i) for i in ids]
 

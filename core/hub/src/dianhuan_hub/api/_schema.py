@@ -12,6 +12,7 @@ from dianhuan_hub.api._limits import MAX_TOKENS, QueryLimits
 from dianhuan_hub.api._mutation import Mutation
 from dianhuan_hub.api._operations import Load, Model, Plugin, QuarantinedRow
 from dianhuan_hub.api._parts import Parts, query_type
+from dianhuan_hub.api._subscription import Subscription
 from dianhuan_hub.api._words import BIG_INT, BigInt
 
 _CACHED = 256
@@ -32,6 +33,7 @@ def build_schema(parts: Parts = ()) -> strawberry.Schema:
     return _Schema(
         query_type(parts),
         mutation=Mutation,
+        subscription=Subscription,
         types=[Load, Model, Plugin, QuarantinedRow],
         extensions=[
             lambda: MaxTokensLimiter(MAX_TOKENS),

@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("dianhuan_hub.cli.quarantine:app", "隔离区:被拒的行及原因 · refused rows and why"),
     "replay": ("dianhuan_hub.cli.quarantine:replay_load", "重放一个批次的原始文件 · read a load's raw file again"),
     "gateway": ("dianhuan_hub.cli.gateway:app", "设备接入:审批、状态、重读 · devices: approve, status, replay"),
+    "link": ("dianhuan_hub.cli.link:app", "回路:角色与产治关系 · circuits: roles, links of treatment and production"),
+    "realtime": ("dianhuan_hub.cli.realtime:app", "实时监测:状态、通知 · real-time tier: status, notices"),
     "backup": ("dianhuan_hub.cli.backup:command", "备份 · consistent copy of the data"),
     "restore": ("dianhuan_hub.cli.backup:restore", "恢复 · put a backup in place"),
     "demo": ("dianhuan_hub.cli.demo:command", "演示:真值已知的一夜 · a city's night with known truth"),

@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,17 @@ def opened() -> Iterator[Hub]:
 
     with open_hub(hub_config()) as hub:
         yield hub
+
+
+def ask(asked: dict[str, Any]) -> Any:
+    """The running gateway answers; where none runs, the hub is opened for this command."""
+    from dianhuan_hub.gateway import call, run
+
+    try:
+        return call(hub_config().data_dir / "gateway.sock", asked)
+    except ConnectionError:
+        with opened() as hub:
+            return run(hub.devices, hub.gateway, asked)
 
 
 class PluginHost:

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dianhuan_hub.cli._hub import Json, actor, opened
+from dianhuan_hub.cli._hub import Json, actor, ask
 from dianhuan_hub.cli._output import emit
-from dianhuan_hub.cli._state import hub_config
 
 app = typer.Typer(no_args_is_help=True, help="设备接入 · devices on site")
 
@@ -29,7 +28,7 @@ _COLUMNS = {
 
 @app.command(help="运行状态与近期消息 · what goes on, and recent messages")
 def status(as_json: Json = False) -> None:
-    emit(_ask({"do": "status"}), as_json=as_json)
+    emit(ask({"do": "status"}), as_json=as_json)
 
 
 @app.command(help="设备清单，待审批的在前 · devices, those that wait first")
@@ -37,12 +36,12 @@ def devices(
     state: Annotated[str, typer.Option(help="waiting 待审批, approved 已接入, refused 已拒绝")] = "",
     as_json: Json = False,
 ) -> None:
-    emit(_ask({"do": "devices", "state": state}), as_json=as_json, columns=_COLUMNS)
+    emit(ask({"do": "devices", "state": state}), as_json=as_json, columns=_COLUMNS)
 
 
 @app.command(help="一个设备的全部，含留存报文 · all about a device, with the frames that are kept of it")
 def show(device: Device, as_json: Json = False) -> None:
-    emit(_ask({"do": "show", "device": device}), as_json=as_json)
+    emit(ask({"do": "show", "device": device}), as_json=as_json)
 
 
 @app.command(help="批准接入，或修改设置 · let a device in, or change its settings")
@@ -74,12 +73,12 @@ def approve(
         "line": line,
         "note": note,
     }
-    emit(_ask({"do": "approve", "device": device, "decision": decision, "actor": actor()}), as_json=as_json)
+    emit(ask({"do": "approve", "device": device, "decision": decision, "actor": actor()}), as_json=as_json)
 
 
 @app.command(help="拒绝接入 · keep a device out")
 def refuse(device: Device, note: Note = "", as_json: Json = False) -> None:
-    emit(_ask({"do": "refuse", "device": device, "note": note, "actor": actor()}), as_json=as_json)
+    emit(ask({"do": "refuse", "device": device, "note": note, "actor": actor()}), as_json=as_json)
 
 
 @app.command(help="用现有解码重读留存原始报文 · read the raw frames kept of a device again")
@@ -89,19 +88,7 @@ def replay(
     until: Annotated[str, typer.Option(help="止，本地时间 · to, local time; now by default")] = "",
     as_json: Json = False,
 ) -> None:
-    emit(_ask({"do": "replay", "device": device, "since": since, "until": until}), as_json=as_json)
-
-
-def _ask(asked: dict[str, Any]) -> Any:
-    """The running gateway answers; where none runs, the hub is opened for this command."""
-    from dianhuan_hub.gateway import call, run
-
-    config = hub_config()
-    try:
-        return call(config.data_dir / "gateway.sock", asked)
-    except ConnectionError:
-        with opened() as hub:
-            return run(hub.devices, hub.gateway, asked)
+    emit(ask({"do": "replay", "device": device, "since": since, "until": until}), as_json=as_json)
 
 
 def _options(texts: list[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dianhuan_hub.cli._state import hub_config
 from dianhuan_hub.gateway import GatewayThread, own_process
 from dianhuan_hub.kernel.config import Api, HubConfig
 from dianhuan_hub.night import every_night
+from dianhuan_hub.realtime import RealtimeThread, courier_running
 from dianhuan_sdk import ConfigError
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,16 @@ def command(
     api = Api(host=host or config.api.host, port=config.api.port if port is None else port)
     listener = _listen(api)
     with listener, open_hub(config) as hub:
-        server = uvicorn.Server(uvicorn.Config(create_app(hub), log_level="warning", lifespan="off", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(hub),
+                log_level="warning",
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=1 << 17,
+                timeout_graceful_shutdown=10,
+            )
+        )
 
         def stop(number: int, frame: FrameType | None) -> None:
             # Uvicorn hands the signal on when it is done; taking it here lets the store be closed.
@@ -50,11 +60,14 @@ def command(
         where = f"[{bound_host}]" if ":" in bound_host else bound_host
         address = f"http://{where}:{bound_port}"
         gateway = _gateway(hub, server)
+        ticks = RealtimeThread(hub.realtime)
         try:
             ports = dict(gateway.start()) if gateway is not None else {}
+            ticks.start()
             _announce(config, address, ports, as_json=as_json)
             asyncio.run(_serve(server, listener, hub))
         finally:
+            ticks.stop()
             if gateway is not None:
                 gateway.stop()
 
@@ -87,10 +100,19 @@ def _gateway(hub: Hub, server: uvicorn.Server) -> GatewayThread | None:
 async def _serve(server: uvicorn.Server, listener: socket.socket, hub: Hub) -> None:
     at = hub.config.screening.at
     nights = asyncio.create_task(every_night(hub, time.fromisoformat(at))) if at else None
-    async with services_running(hub):
+    ending = asyncio.create_task(_end_streams(server, hub))
+    async with services_running(hub), courier_running(hub.realtime):
         await server.serve(sockets=[listener])
+    ending.cancel()
     if nights is not None:
         nights.cancel()
+
+
+async def _end_streams(server: uvicorn.Server, hub: Hub) -> None:
+    """Event streams never end by themselves, and the server waits for every answer before it stops."""
+    while not server.should_exit:
+        await asyncio.sleep(0.1)
+    hub.realtime.feed.close()
 
 
 def _listen(api: Api) -> socket.socket:
@@ -102,6 +124,7 @@ def _listen(api: Api) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(1024)  # whoever reads the address may connect, even before the server takes it up
         except OSError:
             listener.close()
             raise

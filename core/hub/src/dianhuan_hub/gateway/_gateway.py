@@ -74,6 +74,7 @@ class Gateway:
         self.facts = Facts(metrics, clock)
         self.clocks = Clocks()
         self.addresses: dict[str, str] = {}
+        self.commands: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._gaps: dict[str, list[Gap]] = {}
         self._time_set: dict[str, float] = {}
         self._listeners: list[Listener] = []

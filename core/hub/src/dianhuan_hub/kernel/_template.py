@@ -62,6 +62,13 @@ at = ""
 # host = "127.0.0.1"
 # password = "env:MQTT_PASSWORD"
 
+# 通知企业：经此地址转发（短信、微信等），附一次性答复链接 · notices to plants go out by this webhook
+#
+# [notices]
+# url = "https://sms.example.cn/notices"
+# secret = "env:NOTICE_KEY"          # 签名密钥 · signs each notice (HMAC-SHA256)
+# public_url = "https://hub.example.cn"
+
 [plugins]
 # 不启动的插件 · plugins that do not start
 disabled = []

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from dianhuan_hub.kernel._explain import validated
 from dianhuan_hub.kernel._template import render
@@ -149,6 +149,34 @@ class Gateway(_Section):
         return bool(self.listeners or self.polls or self.brokers)
 
 
+class Notices(_Section):
+    """`[notices]`: how plants are told, and how long the page on which they answer is open."""
+
+    url: str = Field(default="", pattern=r"^(|https?://\S+)$", description="webhook that passes notices on to plants")
+    secret: str = Field(
+        default="", pattern=r"^(|(env|file):.+)$", description="where the key is that signs them: env:NAME"
+    )
+    public_url: str = Field(
+        default="", pattern=r"^(|https?://\S+)$", description="address of this hub as plants reach it, for links"
+    )
+    valid_hours: float = Field(default=48.0, gt=0, description="hours that the page of a notice can be used")
+    retry_s: float = Field(default=30.0, gt=0, description="seconds until the first new attempt; doubled each time")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Notices:
+        if self.url and not self.public_url:
+            raise ValueError("public_url: plants need the hub's address in their notices")
+        return self
+
+
+class Realtime(_Section):
+    """`[realtime]`: the minute's work of the real-time models."""
+
+    lag_s: float = Field(
+        default=2.0, ge=0, le=60, description="seconds after a minute's end that its readings may take"
+    )
+
+
 class Plugins(BaseModel):
     """`[plugins]`: what does not start, and a table of settings for each plugin id."""
 
@@ -188,6 +216,8 @@ class HubConfig(_Section):
     screening: Screening = Screening()
     sources: dict[Name, Source] = Field(default_factory=dict)
     gateway: Gateway = Gateway()
+    realtime: Realtime = Realtime()
+    notices: Notices = Notices()
     plugins: Plugins = Plugins()
     keys: dict[Name, Key] = Field(default_factory=dict)
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from dianhuan_hub.store._engine import Connection, Engine, arrow, one
 from dianhuan_hub.store._missing import nan_to_contract, store_to_nan
 from dianhuan_hub.store._schema import RESULT_TABLES, quoted
+from dianhuan_hub.store._stream import STREAM_EVENT_COLUMNS
 from dianhuan_sdk import FEATURES, InputError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
@@ -24,6 +25,7 @@ _DAY_COLUMN: Mapping[str, str] = {
     "calendar": "day",
     "run": "day",
     "cold_day": "day",
+    "stream_event": "day",
 }
 
 _OWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -60,6 +62,7 @@ _OWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "case_event": ("case_id", "seq", "at", "actor", "state", "note"),
     "audit": ("at", "actor", "purpose", "action", "subject", "detail"),
     "cold_day": ("day", "file", "rows", "bytes", "sha256", "sealed_at"),
+    "stream_event": STREAM_EVENT_COLUMNS,
 }
 _VIEWS: Mapping[str, str] = {
     "load_curve": "(SELECT p.metering_point_id, c.* FROM curve c JOIN point_ordinal p USING (mp))",

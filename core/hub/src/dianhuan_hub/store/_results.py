@@ -64,6 +64,24 @@ def put_case_event(con: Connection, case_id: str, at: datetime, actor: str, stat
     )
 
 
+def put_case_events(con: Connection, at: datetime, actor: str, events: Sequence[tuple[str, str, str]]) -> None:
+    """Append events (case, state, note) of one instant, in their order."""
+    if not events:
+        return
+    cases, states, notes = zip(*events, strict=True)
+    columns = {"case_id": cases, "place": range(len(events)), "state": states, "note": notes}
+    con.register("new_events", pa.table({name: pa.array(values) for name, values in columns.items()}))
+    con.execute(
+        """INSERT INTO case_event SELECT n.case_id,
+            coalesce(m.seq, 0) + row_number() OVER (PARTITION BY n.case_id ORDER BY n.place), ?, ?, n.state, n.note
+        FROM new_events n LEFT JOIN
+            (SELECT case_id, max(seq) AS seq FROM case_event SEMI JOIN new_events USING (case_id) GROUP BY case_id) m
+            USING (case_id)""",
+        [at, actor],
+    )
+    con.unregister("new_events")
+
+
 def open_cases(con: Connection, before: date) -> dict[str, str]:
     """Enterprise → its newest case that is neither answered nor archived, of days before a day."""
     rows = con.execute(

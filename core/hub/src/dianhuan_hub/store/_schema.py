@@ -8,7 +8,7 @@ import pyarrow as pa
 from dianhuan_sdk import FEATURES, FEATURES_VERSION, ConfigError, PluginError, TableContract
 from dianhuan_standards import REGISTERS, TABLES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 RESULT_TABLES: tuple[str, ...] = ("finding", "warning", "case", "outcome", "model_card")
 """Standard tables that the hub itself fills."""
@@ -94,6 +94,31 @@ CREATE TABLE listed (
     entity_id VARCHAR NOT NULL, propensity DOUBLE NOT NULL, probability DOUBLE NOT NULL, scores VARCHAR NOT NULL);
 """
 
+_REALTIME = """
+CREATE TABLE link (
+    link_id VARCHAR NOT NULL, entity_id VARCHAR NOT NULL, treatment VARCHAR[] NOT NULL, production VARCHAR[] NOT NULL,
+    factors VARCHAR[] NOT NULL, state VARCHAR NOT NULL, confidence DOUBLE, lag_minutes INTEGER,
+    proposed_at TIMESTAMPTZ NOT NULL, proposed_by VARCHAR NOT NULL, decided_at TIMESTAMPTZ, decided_by VARCHAR,
+    note VARCHAR NOT NULL, muted_until TIMESTAMPTZ, rearmed_at TIMESTAMPTZ);
+CREATE TABLE stream_state (
+    model_id VARCHAR NOT NULL, version VARCHAR NOT NULL, table_name VARCHAR NOT NULL, data BLOB NOT NULL);
+CREATE SEQUENCE stream_event_ids;
+CREATE TABLE stream_event (
+    seq BIGINT NOT NULL DEFAULT nextval('stream_event_ids'), told_at TIMESTAMPTZ NOT NULL, event_id VARCHAR NOT NULL,
+    change VARCHAR NOT NULL, level VARCHAR NOT NULL, verdict VARCHAR NOT NULL, model_id VARCHAR NOT NULL,
+    rule VARCHAR NOT NULL, entity_id VARCHAR NOT NULL, link_id VARCHAR NOT NULL, day DATE NOT NULL,
+    finding_id VARCHAR NOT NULL, warning_id VARCHAR, case_id VARCHAR, since TIMESTAMPTZ NOT NULL,
+    "at" TIMESTAMPTZ NOT NULL, score DOUBLE NOT NULL, body VARCHAR NOT NULL);
+CREATE TABLE notice (
+    event_id VARCHAR NOT NULL, entity_id VARCHAR NOT NULL, facility VARCHAR NOT NULL, since TIMESTAMPTZ NOT NULL,
+    opened_at TIMESTAMPTZ NOT NULL, body VARCHAR NOT NULL, token_sha256 VARCHAR NOT NULL,
+    expires_at TIMESTAMPTZ NOT NULL, delivered_at TIMESTAMPTZ, attempts INTEGER NOT NULL, due_at TIMESTAMPTZ,
+    failure VARCHAR NOT NULL, answered_at TIMESTAMPTZ, answer VARCHAR, answer_text VARCHAR, report_id VARCHAR,
+    accepted BOOLEAN, reviewed_by VARCHAR);
+"""
+"""Since version 3. `link.state`: proposed, confirmed, refused. `stream_event` only grows; `seq` is the id of
+server-sent events. `notice.due_at`: when to try to deliver next, null = no more."""
+
 
 def migrate(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new file, or bring an older file up to date.
@@ -114,6 +139,9 @@ def migrate(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(contract_ddl(TABLES["channel"]))
         con.execute(_LISTS)
         con.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    if version < 3:
+        con.execute(_REALTIME)
+        con.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     if version > SCHEMA_VERSION:
         raise ConfigError(
             f"the database has schema version {version}",
