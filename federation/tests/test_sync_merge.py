@@ -198,6 +198,20 @@ def test_a_payload_that_comes_later_resumes_its_batch(world: World, home: Any) -
     assert [r["state"] for r in home.rows("federated_statement")] == ["ACCEPTED"] * 3
 
 
+def test_hostile_courier_who_damages_a_payload_cannot_suppress_its_batch(world: World, home: Any) -> None:
+    log = world.usual_log()
+    whole = log.submission()
+    damaged = {name: bytes([data[0] ^ 1]) + data[1:] for name, data in whole.blobs.items()}
+    (first,) = home.take(replace(whole, blobs=damaged))
+    assert (first.code, first.rows) == ("E-DIGEST", 0)
+    assert [r["state"] for r in home.rows("federated_statement")] == ["ACCEPTED", "PENDING", "PENDING"]
+    assert home.rows("federated_log")[0]["code"] == "E-DIGEST"
+    home.take(whole)
+    assert len(home.rows("federated_warning")) == 6
+    assert [r["state"] for r in home.rows("federated_statement")] == ["ACCEPTED"] * 3
+    assert home.rows("federated_log")[0]["code"] == ""
+
+
 def test_what_waits_for_payloads_is_looked_up_once_for_all_logs_of_a_commit(
     world: World, home: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

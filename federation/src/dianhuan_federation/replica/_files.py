@@ -188,6 +188,44 @@ def _named(submission: Submission) -> dict[str, bytes]:
     return found
 
 
+class Intact(Mapping[str, bytes]):
+    """Payloads by their SHA-256; one whose bytes have another counts as absent, so that an intact copy can follow.
+
+    Args:
+        blobs: as they arrived.
+    """
+
+    def __init__(self, blobs: Mapping[str, bytes]) -> None:
+        self._blobs = blobs
+        self._checked: tuple[str, bytes] | None = None
+        self.damaged: set[str] = set()
+
+    def __getitem__(self, name: str) -> bytes:
+        if self._checked is not None and self._checked[0] == name:
+            return self._checked[1]
+        data = self._blobs[name]
+        if sha256(data).hexdigest() != name:
+            self.damaged.add(name)
+            raise KeyError(name)
+        self._checked = (name, data)
+        return data
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str) or name not in self._blobs:
+            return False
+        try:
+            self[name]
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blobs)
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+
 class Layered(Mapping[str, bytes]):
     """Files of two places; the first one that has a path gives it."""
 

@@ -31,7 +31,7 @@ from dianhuan_federation.core import (
     open_envelope,
 )
 from dianhuan_federation.core._entry_steps import unsigned_grant
-from dianhuan_federation.replica._files import ReplicaLog
+from dianhuan_federation.replica._files import Intact, ReplicaLog
 from dianhuan_federation.replica._group import Group
 from dianhuan_federation.replica._judge import Contents, contents, hub_of, judge
 from dianhuan_federation.replica._records import other_record, record_batch
@@ -234,10 +234,12 @@ class Merge:
         if delivery.submission is None:
             return self._unchanged(delivery, log, group, "", "E-NET", delivery.error)
         submission = log.with_waiting(delivery.submission)
+        blobs = Intact(submission.blobs)
+        submission = replace(submission, blobs=blobs)
         report, found = judge(self._verifier, submission, stored, log)
         verdict = report.verdict
         if verdict.state is State.ACCEPTED:
-            return self._grown(delivery, report, found, stored, log, group, submission.blobs)
+            return self._grown(delivery, report, found, stored, log, group, blobs)
         if verdict.state is State.PENDING:
             log.wait(submission)
         if verdict.state is State.OLD and stored is not None:
@@ -255,7 +257,7 @@ class Merge:
         stored: Stored | None,
         log: ReplicaLog,
         group: Group,
-        blobs: Mapping[str, bytes],
+        blobs: Intact,
     ) -> _Open:
         origin, state = delivery.origin, report.state
         hub = hub_of(self._verifier, origin)
@@ -267,11 +269,16 @@ class Merge:
         counts = self._add(group, found, origin, state, covering(report))
         resumed = self._resume(origin, state, blobs, group, log)
         rows = sum(len(e.rows) for e in found.entries if e.verdict.state is State.ACCEPTED)
-        row = self._log_row(delivery, self._columns(report, origin), "", "", "")
+        trouble = ("", "")
+        if blobs.damaged:
+            trouble = (
+                str(Code.DIGEST),
+                f"{len(blobs.damaged)} payloads were damaged on their way; they are asked for again",
+            )
+        row = self._log_row(delivery, self._columns(report, origin), "", *trouble)
         self._list(group, row)
-        merged = Merged(
-            origin, row["state"], "", "", before, state.size, row["root"], dict(counts + resumed), rows, delivery.via
-        )
+        all_counts = dict(counts + resumed)
+        merged = Merged(origin, row["state"], *trouble, before, state.size, row["root"], all_counts, rows, delivery.via)
         return _Open(log, before, state.size, withdrawn, merged)
 
     def _replayed(self, submission: Submission, stored: Stored | None, log: ReplicaLog, group: Group) -> _Open:

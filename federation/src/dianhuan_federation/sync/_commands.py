@@ -31,6 +31,7 @@ ADVICE: Mapping[str, str] = {
     "E-FORK": "立即联系对方，保存证据文件，查明后用 replica release 解除 · "
     "call the hub, keep the evidence file; `replica release` once a person has decided",
     "E-TREE": "数据损坏，换一个镜像或重新拷贝 · damaged on its way: take it from another mirror or copy it again",
+    "E-DIGEST": "受损载荷会重新请求，仍受损则换镜像 · payloads are asked for again; if it stays, use another mirror",
     "E-CP": "核对地址和对方日志密钥 · check the address, and the hub's log key in the trust data",
 }
 SILENT = "超过 26 小时没有消息，联系对方 · silent for more than 26 hours: call the hub"
