@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dianhuan_hub.ranking import Way
-from dianhuan_hub.store import read_list
+from dianhuan_hub.store import StreamEvent, put_stream_events, read_list
 from dianhuan_sdk import InputError, PluginError
 
 DAY = date(2026, 3, 1)
@@ -182,3 +182,22 @@ def test_an_empty_day_is_an_empty_list(city, lists_on):
     assert lists.todays(DAY).lines == []
     assert lists.publish(DAY).lines == []
     assert lists.check(DAY) == []
+
+
+def test_a_notice_is_the_plants_to_answer_before_an_officer_goes(city, fill, lists_on):
+    fill(city, DAY, {"E1": {"m01": 0.9}, "E2": {"m01": 0.8}, "E3": {"m01": 0.7, "m05": 0.4}})
+    at = datetime(2026, 3, 1, 22, tzinfo=UTC)
+
+    def event(entity: str, level: str) -> StreamEvent:
+        case = f"C{DAY:%Y%m%d}-{entity}"
+        return StreamEvent(
+            told_at=at, event_id=f"{entity}-1", change="opened", level=level, verdict="suspect", model_id="m01",
+            rule="treatment_off", entity_id=entity, link_id="L", day=DAY, finding_id=f"FC{DAY:%Y%m%d}-{entity}m01",
+            warning_id=f"WC{DAY:%Y%m%d}-{entity}m01", case_id=case, since=at, at=at, score=0.9, body="{}",
+        )  # fmt: skip
+
+    city.write(lambda con: put_stream_events(con, [event(e, "notice") for e in ("E1", "E2", "E3")]))
+    listed = [line.entity_id for line in lists_on(city, DAY).todays(DAY).lines]
+    assert listed == ["E3"], "a daily model warns of E3 too"
+    city.write(lambda con: put_stream_events(con, [event("E2", "dispatch")]))
+    assert {line.entity_id for line in lists_on(city, DAY).todays(DAY).lines} == {"E2", "E3"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from dianhuan_hub.store import Query, Store, read_page
+from dianhuan_hub.store import Query, Store, notice_only, read_page
 
 WAITS = timedelta(days=30)
 """How long a case that nobody was sent to stays on the list."""
@@ -71,13 +71,18 @@ class Place:
 
 
 def waiting_cases(store: Store, day: date, divisions: tuple[str | None, ...] | None) -> list[dict[str, Any]]:
-    """Cases of a day, and those of earlier days that nobody has been sent to yet; by priority, then by their ids."""
+    """Cases of a day, and those of earlier days that nobody has been sent to yet; by priority, then by their ids.
+
+    A case that is only a notice is the plant's to answer first: it comes here when it is raised to a dispatch.
+    """
     order = [("priority", True), ("case_id", False)]
     new = Query("case", start=day, end=day + timedelta(days=1), division=divisions)
     open_states = {"state": ["found", "assessed"]}
     waiting = Query("case", start=day - WAITS, end=day, division=divisions, equals=open_states)
     cases = [c for q in (new, waiting) for c in read_page(store.engine, q, order=order, limit=_ALL).rows]
-    return sorted(cases, key=lambda c: (-c["priority"], c["case_id"]))
+    with store.engine.cursor() as con:
+        notices = notice_only(con, day - WAITS, day)
+    return sorted((c for c in cases if c["case_id"] not in notices), key=lambda c: (-c["priority"], c["case_id"]))
 
 
 def scores_of(store: Store, cases: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:

@@ -111,6 +111,17 @@ def read_list(con: Connection, day: date) -> PublishedList | None:
     return PublishedList(day, row[0], row[1], row[2], lines)
 
 
+def notice_only(con: Connection, first: date, last: date) -> set[str]:
+    """Cases of the days first … last that are notices to the plant: real-time warnings, none at dispatch level."""
+    rows = con.execute(
+        """SELECT case_id FROM warning WHERE day BETWEEN ? AND ? GROUP BY case_id
+        HAVING bool_and(finding_id IN (SELECT finding_id FROM stream_event))
+        EXCEPT SELECT case_id FROM stream_event WHERE level = 'dispatch' AND case_id IS NOT NULL""",
+        [first, last],
+    ).fetchall()
+    return {case for (case,) in rows}
+
+
 def visits_until(con: Connection, moment: datetime) -> list[dict[str, Any]]:
     """Outcomes that were known at a moment, each with the line of the last list before it that named its case."""
     rows = arrow(
