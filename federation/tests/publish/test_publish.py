@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 
 from dianhuan_federation.bundle import FolderFiles, export_bundle, log_files
 from dianhuan_federation.core import (
+    PAYLOAD_TYPE,
     State,
     bundles_of,
     lines_of,
+    load_trust,
     open_envelope,
     parse,
     read_statement,
+    seal,
     statement_digest,
 )
 from dianhuan_federation.evaluation import Counts, passport_bytes
@@ -356,6 +359,21 @@ def test_a_grant_stands_in_the_logs_of_both(city: City, world: ModuleType, today
     stranger.publisher.begin()
     with pytest.raises(InputError, match="of or for this hub"):
         stranger.publisher.log_grant(today, envelope)
+
+
+def test_hostile_second_signature_of_a_stranger_is_no_grant(city: City, world: ModuleType, today: date) -> None:
+    city.use(ROWS)
+    city.publisher.begin()
+    city.publisher.publish(today)
+    hubs = {hub: world.hub_file(hub) for hub in (world.HUB, world.READER, "430100")}
+    builder = world.TrustBuilder(hubs=hubs)
+    city.settings = replace(city.settings, trust=load_trust(builder.bootstrap(), builder.build(), world.NOW))
+    good = city.grant(ROWS)
+    stranger = [world.signer(f"publisher-{hub}") for hub in (world.HUB, "430100")]
+    bad = seal(PAYLOAD_TYPE, open_envelope(good).payload, stranger)
+    with pytest.raises(InputError, match=f"is not signed by hub {world.READER}"):
+        city.publisher.log_grant(today, bad)
+    assert kinds(city.publisher.log_grant(today, good)) == ["grant"]
 
 
 def test_a_policy_never_says_two_things_under_one_version(city: City, today: date) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from dianhuan_federation.bundle import FolderFiles
@@ -31,9 +32,11 @@ def publisher_of(context: PluginContext, config: FederationConfig | None = None)
     found = config if config is not None else context.config
     if not isinstance(found, FederationConfig):
         raise ConfigError(f"settings of type {type(found).__name__}", expected="[plugins.federation.hub]")
-    settings = settings_of(context, found)
+    trust = _trust(found, int(context.clock.now().timestamp()))
+    settings = replace(settings_of(context, found), trust=trust)
     auth = transport_auth(context, found)
-    hubs = _endpoints(found, int(context.clock.now().timestamp()))
+    # Address → hub id, as the signed trust data says.
+    hubs = {url.rstrip("/"): hub.id for hub in trust.hubs.values() for url in hub.endpoints} if trust else {}
     nodes = [
         NodeClient(url, context.http, mirror, auth, hubs.get(url.rstrip("/"), ""))
         for mirror, urls in ((False, found.witnesses), (True, found.mirrors))
@@ -94,15 +97,14 @@ def _further(context: PluginContext, ref: SecretRef) -> Signer:
         return read_signer(text, "publisher")
 
 
-def _endpoints(config: FederationConfig, now: int) -> dict[str, str]:
-    """Address → hub id, as the signed trust data says; empty where that cannot be read now."""
+def _trust(config: FederationConfig, now: int) -> Trust | None:
+    """The signed trust data; None where it cannot be read now."""
     if config.trust is None or config.root is None:
-        return {}
+        return None
     try:
-        trust: Trust = load_trust(_read(config.root), FolderFiles(config.trust), now, suites=known_suites())
+        return load_trust(_read(config.root), FolderFiles(config.trust), now, suites=known_suites())
     except Refused:
-        return {}
-    return {url.rstrip("/"): hub.id for hub in trust.hubs.values() for url in hub.endpoints}
+        return None
 
 
 def _read(path: Path) -> bytes:

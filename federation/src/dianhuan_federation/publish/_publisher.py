@@ -14,6 +14,7 @@ from dianhuan_federation.core import (
     PASSPORT,
     Dispute,
     Encoding,
+    Envelope,
     Grant,
     GrantAcceptance,
     Heartbeat,
@@ -226,6 +227,7 @@ class Publisher:
                 raise InputError("not a grant of or for this hub", expected=f"a grant that names {self.settings.hub}")
             if len(ours) != len(self.settings.publisher_keys) or len(opened.signatures) <= len(ours):
                 raise InputError(f"grant {grant.id} is not signed by both sides", hint="dianhuan federation grant")
+            self._other_side(opened, grant)
             if grant.origin != self.settings.origin:
                 desk.state(GrantAcceptance, "accepted-grants", _accepted(grant, envelope))
                 return
@@ -240,6 +242,20 @@ class Publisher:
             desk.place(opened.payload, grant.stream, policy=grant.policy.id, envelope=envelope)
 
         return self._one(today, make)
+
+    def _other_side(self, opened: Envelope, grant: Grant) -> None:
+        """The second signature is that of the hub which the grant names, as far as the trust data are at hand."""
+        if self.settings.trust is None:
+            return
+        hub_id = grant.assignee if grant.assigner == self.settings.hub else grant.assigner
+        hub = self.settings.trust.hub(hub_id)
+        keys = {} if hub is None else {name: known.key for name, known in hub.role("publisher").items()}
+        if not opened.signed_by(keys):
+            raise InputError(
+                f"grant {grant.id} is not signed by hub {hub_id}",
+                expected="a publisher key that its province vouches for",
+                hint="bring the trust repository up to date, or have it signed again",
+            )
 
     def close_shard(self, today: date, successor: str, reason: str) -> PublishReport:
         """End the log; it goes on under another origin."""

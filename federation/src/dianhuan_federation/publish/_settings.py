@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dianhuan_federation.core import ORIGIN, Policy, Signer
+from dianhuan_federation.core import ORIGIN, Policy, Signer, Trust
 from dianhuan_federation.policy import EgressGate
 from dianhuan_sdk import ConfigError
 
@@ -26,6 +26,7 @@ class Settings:
         gate: the egress gate with the city's canaries.
         quorum: whose cosignatures make a checkpoint count; None asks nobody.
         patience: seconds to wait for that quorum.
+        trust: whose signatures the other side of a grant carries; None leaves that to the readers.
     """
 
     origin: str
@@ -38,6 +39,7 @@ class Settings:
     gate: EgressGate = field(default_factory=EgressGate)
     quorum: Policy | None = None
     patience: float = 20.0
+    trust: Trust | None = None
 
     def __post_init__(self) -> None:
         if not ORIGIN.fullmatch(self.origin):
