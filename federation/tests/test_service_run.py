@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from dianhuan_federation import service
 from dianhuan_federation.nodes._service import HubTrust
+from dianhuan_sdk import LOCAL_ZONE
 
 
 async def test_pulls_end_with_the_publications_that_fail(
@@ -57,23 +59,33 @@ async def test_a_hub_without_a_log_of_its_own_follows_its_peers(
     assert followed == [""]
 
 
-async def test_a_full_disk_today_is_no_reason_not_to_publish_tomorrow(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("hour", "waits"), [(1, [3600.0 * 1, 3600.0]), (12, [0.0, 3600.0])])
+async def test_a_time_that_was_missed_is_made_up_and_a_full_disk_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, hour: int, waits: list[float]
+) -> None:
     said: list[str] = []
-    waits = iter([0.0, 0.0])
+    slept: list[float] = []
 
     def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 2:
+            raise asyncio.CancelledError
+
     def error(text: str, *values: object) -> None:
         said.append(text % values)
 
+    now = datetime(2027, 1, 15, hour, tzinfo=LOCAL_ZONE)
     monkeypatch.setattr("dianhuan_federation.publish.publisher_of", full)
-    monkeypatch.setattr(service, "_seconds_until", lambda *_: next(waits))
+    monkeypatch.setattr(service.asyncio, "sleep", sleep)
     context: Any = SimpleNamespace(
-        clock=SimpleNamespace(now=lambda: None, today=lambda: None), log=SimpleNamespace(error=error)
+        clock=SimpleNamespace(now=lambda: now, today=now.date), log=SimpleNamespace(error=error)
     )
-    with pytest.raises(RuntimeError):  # there is no third day
+    with pytest.raises(asyncio.CancelledError):
         await service._publish_daily(context, SimpleNamespace(publish_at="02:00"))
+    assert slept[:2] == waits
     assert ["No space left" in words for words in said] == [True, True]
 
 

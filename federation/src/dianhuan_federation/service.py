@@ -12,6 +12,9 @@ from dianhuan_federation.graph import FEDERATED
 from dianhuan_federation.replica import FEDERATED_TABLES
 from dianhuan_sdk import LOCAL_ZONE, ASGIApp, ConfigError, DianhuanError, PluginContext, ServiceSpec
 
+RETRY = 3600.0
+"""Seconds after which a publication that failed is tried again."""
+
 
 async def _run(context: PluginContext) -> None:
     """Publish every day and follow the peers, as the settings say; ends at once where there is nothing to do.
@@ -34,16 +37,20 @@ async def _run(context: PluginContext) -> None:
 
 
 async def _publish_daily(context: PluginContext, config: FederationConfig) -> None:
+    """Publish at the set time; at once where that has passed today (publishing twice a day says nothing twice)."""
     from dianhuan_federation.publish import publisher_of
 
     at = time.fromisoformat(config.publish_at)
+    wait = 0.0 if context.clock.now().astimezone(LOCAL_ZONE).time() >= at else None
     while True:
-        await asyncio.sleep(_seconds_until(context.clock.now(), at))
+        await asyncio.sleep(_seconds_until(context.clock.now(), at) if wait is None else wait)
         try:
             report = await asyncio.to_thread(publisher_of(context, config).publish, context.clock.today())
-        except (DianhuanError, OSError) as error:  # a full disk today is no reason not to publish tomorrow
-            context.log.error("federation: nothing was published: %s", error)
+        except (DianhuanError, OSError) as error:  # a full disk now is no reason not to publish in an hour
+            context.log.error("federation: nothing was published, it is tried again in an hour: %s", error)
+            wait = RETRY
             continue
+        wait = None
         context.log.info("federation: log %s has %d entries", report.origin, report.size)
         if report.witnessed is not None and not report.witnessed.quorum:
             context.log.warning("federation: too few witnesses saw %s: %s", report.origin, report.witnessed.pending)

@@ -84,7 +84,8 @@ class SyncReport:
     @property
     def ok(self) -> bool:
         """Is everything that arrived verified?"""
-        return all(not m.code for m in self.merged) and (self.verdict is None or self.verdict.code is None)
+        whole = all(not m.code and not m.statements.get("REJECTED") for m in self.merged)
+        return whole and (self.verdict is None or self.verdict.code is None)
 
 
 class Subscriber:
