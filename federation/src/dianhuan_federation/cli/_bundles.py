@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dianhuan_federation.bundle import BundleReader, FolderFiles, TarFiles, log_files_of
-from dianhuan_federation.cli._common import Bundle, Now, Reader, Root, Witnesses, print_json, time_of, told, verdict_of
+from dianhuan_federation.console import Bundle, Now, Reader, Root, Witnesses, print_json, time_of, told, verdict_of
 from dianhuan_federation.core import (
     Refused,
     Verdict,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dianhuan_federation.cli._common import time_of
+from dianhuan_federation.console import time_of
 from dianhuan_federation.core import Trust, load_trust
 from dianhuan_federation.keys import HUB_ROLES, Draft, Group, HubRole, PublicForm, TrustRepository, read_public
 from dianhuan_federation.suites import known_suites

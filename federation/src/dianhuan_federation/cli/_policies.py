@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dianhuan_federation.cli._common import print_json, told
+from dianhuan_federation.console import print_json, told
 from dianhuan_federation.policy import read_terms
 
 policy_app = typer.Typer(no_args_is_help=True, help="共享策略 · Sharing policies")

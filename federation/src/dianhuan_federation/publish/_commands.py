@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dianhuan_federation.cli._common import Now, Root, Witnesses, print_json, time_of, told
+from dianhuan_federation.console import Now, Root, Witnesses, print_json, time_of, told
 from dianhuan_sdk import InputError, PluginContext
 
 publish_app = typer.Typer(no_args_is_help=True, add_completion=False)

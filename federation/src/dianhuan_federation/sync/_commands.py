@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dianhuan_federation.cli._common import print_json, told, verdict_of
 from dianhuan_federation.config import FederationConfig
+from dianhuan_federation.console import print_json, told, verdict_of
 from dianhuan_federation.sync._export import sizes_in
 from dianhuan_federation.sync._subscriber import Subscriber, SyncReport
 
