@@ -85,6 +85,7 @@ async def test_our_log_is_cosigned_by_their_witness(
         try:
             await witnessed(client, url, ORIGIN)
         except TransientError:
+            await asyncio.sleep(0.1)  # it is starting
             continue
         break
     log, fork = federation.log(), federation.log("fork")
